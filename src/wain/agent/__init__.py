@@ -1,0 +1,1 @@
+"""The protected server: walk, pipeline, backup, seed, restore."""

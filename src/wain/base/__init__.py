@@ -1,0 +1,1 @@
+"""Words every room shares: ids, sizes, errors, the byte codec, progress."""

@@ -1,0 +1,1 @@
+"""Cuts content into chunks and names them."""

@@ -1,0 +1,1 @@
+"""The Data Box service: orders, device preparation, data copy, erasure."""

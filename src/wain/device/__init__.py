@@ -1,0 +1,1 @@
+"""The box on the desk: find, label, journal, write, read back, seal."""

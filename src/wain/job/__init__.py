@@ -1,0 +1,1 @@
+"""What a backup job may do next; the seeding decisions."""

@@ -1,0 +1,1 @@
+"""Passphrase, recovery key, sub-keys, key slots. Pure: salts and fresh keys are arguments."""

@@ -1,0 +1,1 @@
+"""A Data Box order: SKUs, stages, legal moves, custody."""

@@ -1,0 +1,1 @@
+"""Segments, packs and the index of chunks: sealed, verified with and without keys."""

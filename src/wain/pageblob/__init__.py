@@ -1,0 +1,1 @@
+"""Lays packs on 512-byte pages; container and blob names."""

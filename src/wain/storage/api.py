@@ -1,0 +1,71 @@
+"""The two contracts of storage.
+
+*Objects* are what a vault keeps: immutable, create-only, named by `/`-separated paths of `[a-z0-9._-]`.
+*Page blobs* are what a storage account keeps: sparse, written in 512-byte pages, in containers.
+
+Both promise: when a method that writes returns, the bytes survive a power cut. A failed write leaves nothing
+that a reader could take for whole. Errors: `Missing` (not there), `OutOfSpace`, `WriteFailed` (the store's fault),
+`Refused` (the caller's).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Objects(Protocol):
+    """Immutable objects. There is no overwrite."""
+
+    def create(self, name: str, body: bytes) -> bool:
+        """Store `body` durably under `name`. Return False, and change nothing, when `name` exists."""
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return `length` bytes (or all) from `offset`. A short object gives `Truncated`."""
+
+    def size(self, name: str) -> int | None:
+        """Return the stored size in bytes, or None when there is no such object."""
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield the names below `prefix` (which ends with `/` or is empty), sorted."""
+
+    def delete(self, name: str) -> None:
+        """Remove an object durably; nothing happens when it is not there."""
+
+    def set_aside(self, name: str) -> None:
+        """Rename a damaged object out of the way (never delete it), so that a good copy can be created."""
+
+    def evict(self, name: str) -> None:
+        """Drop cached copies, so that the next read comes from the medium."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageBlob:
+    """One page blob in a listing. `length` is in bytes, a multiple of 512."""
+
+    name: str
+    length: int
+
+
+class PageBlobs(Protocol):
+    """Containers of page blobs, as a storage account or an embedded directory holds them."""
+
+    def containers(self) -> list[str]:
+        """Return the container names, sorted."""
+
+    def blobs(self, container: str) -> list[PageBlob]:
+        """Return the blobs of a container, sorted by name; empty when there is no such container."""
+
+    def create(self, container: str, blob: str, length: int) -> None:
+        """Make a zero-filled blob of `length` bytes (a multiple of 512). The same call again changes nothing."""
+
+    def write_pages(self, container: str, blob: str, offset: int, body: bytes) -> None:
+        """Write whole pages: `offset` and size are multiples of 512, at most 4 MiB (Azure, Put Page)."""
+
+    def flush(self, container: str, blob: str) -> None:
+        """Return when everything written to the blob is durable."""
+
+    def read(self, container: str, blob: str, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`."""
+
+    def delete_container(self, container: str) -> None:
+        """Remove a container and its blobs; nothing happens when it is not there."""

@@ -1,0 +1,1 @@
+"""What a recovery point contains, in path order, and its signed manifest."""

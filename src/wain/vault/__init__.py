@@ -1,0 +1,1 @@
+"""The Recovery Services vault: points, presence, import, retention, rebuild."""

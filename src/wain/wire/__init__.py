@@ -1,0 +1,1 @@
+"""The services' vocabulary, spoken in domain types."""

@@ -1,0 +1,30 @@
+"""What a Data Box service offers to an agent, as a Protocol spoken in domain types."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from wain.order.order import Order
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedContainer:
+    """Where the data copy put one container of the device. Differs from `name` only after a rename."""
+
+    name: str
+    copied_to: str
+
+
+class DataBoxApi(Protocol):
+    """Orders, as an agent may see them.
+
+    Raises: `Missing` for an unknown order, `RemoteError` when the service cannot be reached.
+    """
+
+    def orders(self) -> list[Order]:
+        """Return all orders of the subscription, oldest first."""
+
+    def order(self, name: str) -> Order:
+        """Return one order."""
+
+    def copied(self, name: str) -> list[CopiedContainer]:
+        """Return what the data copy of a finished order put where, from its copy log."""
