@@ -151,8 +151,7 @@ class OutOfSpace(UserError):
     def __str__(self) -> str:
         short = self.need_bytes - self.free_bytes
         return (
-            f"{self.where} is full: {self.need_bytes} bytes are needed, {self.free_bytes} are free, "
-            f"{short} are missing"
+            f"{self.where} is full: {self.need_bytes} bytes are needed, {self.free_bytes} are free, {short} are missing"
         )
 
 

@@ -44,11 +44,13 @@ class Content:
 
     `chunks` in order. `extents` lists (offset, length) of the data when the file has holes, and is empty when the
     file is dense; a file that is one hole has `extents == ((size, 0),)`. The chunks hold the extents' bytes end to end.
-    For a directory the chunks are its tree pieces, in name order.
+    For a directory the chunks are its tree pieces, in name order. A file of very many chunks is `listed`: its `chunks`
+    are tree chunks, each of which is a list of the file's own chunk ids (`tree.lists`).
     """
 
     chunks: tuple[ChunkId, ...] = ()
     extents: tuple[tuple[int, int], ...] = ()
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

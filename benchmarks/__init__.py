@@ -1,0 +1,1 @@
+"""Wain beside restic and borg: the same corpora, on the same machine, in one run."""

@@ -1,0 +1,84 @@
+"""What is backed up: very many small files of the machine's own, and one large half-compressible file."""
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+
+SMALL_FILES = 110_000
+SMALL_LIMIT = 256 << 10
+"""Files of /usr up to this size count as small."""
+
+LARGE_BYTES = 4_000_000_000
+BLOCK = 1 << 20
+
+
+def small_files(root: str, scale: float) -> None:
+    """Copy small files of /usr below `root` until there are enough.
+
+    Where /usr has too few, its files come again under other names, with a first line of their own: every tool here
+    takes such a file as one chunk, so that deduplication has nothing to win.
+    """
+    wanted = max(int(SMALL_FILES * scale), 10)
+    made, turn = 0, 0
+    while made < wanted:
+        before = made
+        for path in _candidates():
+            if made == wanted:
+                break
+            target = os.path.join(root, f"turn-{turn}", path.lstrip("/"))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            made += _copy(path, target, b"turn %d\n" % turn if turn else b"")
+        if made == before:
+            raise RuntimeError("/usr has no small files to make a corpus of")
+        turn += 1
+
+
+def _candidates() -> Iterator[str]:
+    for folder, folders, files in os.walk("/usr"):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            if not os.path.islink(path) and os.path.isfile(path) and os.path.getsize(path) <= SMALL_LIMIT:
+                yield path
+
+
+def _copy(path: str, target: str, first: bytes) -> bool:
+    try:
+        with open(path, "rb") as source, open(target, "wb") as copy:
+            copy.write(first)
+            shutil.copyfileobj(source, copy)
+        shutil.copystat(path, target)
+    except OSError:
+        # A file of the running system that went away or may not be read: another takes its place.
+        return False
+    return True
+
+
+def large_file(root: str, scale: float) -> None:
+    """Write one file whose mebibytes are random and text-like in turn; no block comes twice."""
+    os.makedirs(root)
+    dice = random.Random(20240607)
+    phrases = _phrases(dice)
+    blocks = max(int(LARGE_BYTES * scale) // BLOCK, 2)
+    with open(os.path.join(root, "large"), "wb") as file:
+        for number in range(blocks):
+            file.write(dice.randbytes(BLOCK) if number % 2 == 0 else _text(dice, phrases))
+
+
+def _phrases(dice: random.Random) -> list[bytes]:
+    letters = "etaoinshrdlucmfwypvbgkjqxz"
+    weights = [12, 9, 8, 8, 7, 7, 6, 6, 6, 4, 4, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0.2, 0.1, 0.1, 0.1]
+    words = ["".join(dice.choices(letters, weights, k=dice.randint(2, 9))) for _ in range(6000)]
+    commonness = [1 / rank for rank in range(1, len(words) + 1)]
+    return [(" ".join(dice.choices(words, commonness, k=3)) + " ").encode() for _ in range(20_000)]
+
+
+def _text(dice: random.Random, phrases: list[bytes]) -> bytes:
+    body = b""
+    while len(body) < BLOCK:
+        body += b"".join(dice.choices(phrases, k=BLOCK // 12))
+    return body[:BLOCK]
+
+
+CORPORA = {"small files": small_files, "large file": large_file}

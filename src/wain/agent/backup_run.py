@@ -1,0 +1,186 @@
+"""One backup of everything the policy names, into one sink. Knows nothing of orders and seeds.
+
+Order of writes: packs of data and tree, the index of what is new, then the manifest; the caller makes the manifest
+count (a recovery point in the vault, or a sealed device), and only then is what was seen remembered as history.
+"""
+
+import json
+import platform
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from wain import __version__
+from wain.agent.history import HistoryReader, HistoryWriter, set_interrupted_aside
+from wain.agent.home import AgentHome, Head
+from wain.agent.known import STORED_SUFFIX, KnownChunks
+from wain.agent.pipeline import PackSink, Pipeline, PipelineParts
+from wain.agent.tree_backup import Tally, TreeBackup, TreeParts, history_files
+from wain.agent.walk import Walk, WalkPlan
+from wain.agent.write_keys import AgentKeys
+from wain.base.errors import Refused
+from wain.base.ids import NO_POINT, ChunkId, PackId, PointId, SeedId
+from wain.base.progress import Progress
+from wain.base.sizes import MIB
+from wain.chunk.cutter import Cutter
+from wain.chunk.names import ChunkType, Namer
+from wain.job.job import PROBLEMS_CAP, Problem
+from wain.pack.writer import PackFor
+from wain.policy.exclusion import Exclusions
+from wain.policy.policy import Policy
+from wain.storage.durable import make_dirs, write_atomic
+from wain.tree.manifest import Counts, Details, Manifest, PackRef, point_id, seal_details, sign_manifest
+
+INDEX_CHUNK_BYTES: Final = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RunParts:
+    """What one run works with. `skip` are directories never to enter: the agent's own, the device, a local vault."""
+
+    home: AgentHome
+    keys: AgentKeys
+    policy: Policy
+    known: KnownChunks
+    sink: PackSink
+    progress: Progress
+    now: datetime
+    skip: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run: the signed manifest that makes it a recovery point, and what was seen."""
+
+    manifest: bytes
+    point: PointId
+    seq: int
+    tally: Tally
+    counts: Counts
+    keep_history: Callable[[], None]
+    """Call once the manifest counts."""
+
+
+def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome:
+    """Store what the policy names, and return the manifest to commit.
+
+    Raises:
+        Refused: nothing the policy names exists.
+        WainError: the sink failed; everything durable so far is found again by the next run.
+    """
+    last, partial = history_files(parts.home.agent)
+    make_dirs(last.parent, 0o700)
+    resumed = set_interrupted_aside(partial)
+    tally = Tally()
+    keys = parts.keys
+    pipes = PipelineParts(
+        PackFor(keys.registration, keys.write.restore_public), Namer(keys.write.chunk_keys), parts.known, parts.sink
+    )
+    record = HistoryWriter(partial, keys.registration)
+    with Pipeline(pipes) as pipeline, record, ExitStack() as open_files:
+        histories = tuple(
+            open_files.enter_context(closing(HistoryReader(path, keys.registration))) for path in (resumed, last)
+        )
+        work = TreeParts(pipeline, parts.known, Cutter(keys.write.cutter_seed), histories, record, parts.progress)
+        tree = TreeBackup(work, _reporter(tally), tally)
+        parts.progress.phase("Backing up")
+        tree.run(Walk(_plan(parts), _reporter(tally)))
+        if not tally.files and not tally.others and tally.directories < 2:
+            raise Refused("nothing that the policy names could be read", "Check the paths with 'wain policy show'.")
+        pipeline.flush()
+        counts = tally.counts(pipeline.new_bytes, pipeline.stored_bytes)
+        index = _store_index(parts.known, pipeline)
+    details = Details(tree.root, index, platform.node(), parts.policy.includes, counts, f"wain {__version__}")
+    manifest = _manifest(parts, head, seed)
+    manifest = replace(
+        manifest,
+        packs=_refs(parts.known, pipeline),
+        details=seal_details(details, keys.write.restore_public),
+    )
+    body = sign_manifest(manifest, keys.sign_seed)
+
+    def keep_history() -> None:
+        record.publish(last)
+        resumed.unlink(missing_ok=True)
+        parts.known.merge_tables()
+
+    return Outcome(body, point_id(body), manifest.seq, tally, counts, keep_history)
+
+
+def _manifest(parts: RunParts, head: Head | None, seed: SeedId) -> Manifest:
+    """Return a manifest that follows `head`, still without content."""
+    seq, previous = (1, NO_POINT) if head is None else (head.seq + 1, head.point)
+    return Manifest(parts.keys.registration, seq, previous, parts.now, seed, (), b"")
+
+
+def _plan(parts: RunParts) -> WalkPlan:
+    policy = parts.policy
+    return WalkPlan(
+        policy.includes,
+        Exclusions(policy.excludes),
+        policy.exclude_caches,
+        policy.max_file_bytes,
+        policy.one_file_system,
+        parts.skip,
+    )
+
+
+def _reporter(tally: Tally) -> Callable[[Problem], None]:
+    def report(problem: Problem) -> None:
+        tally.skipped += 1
+        if len(tally.problems) < PROBLEMS_CAP:
+            tally.problems.append(problem)
+
+    return report
+
+
+def _refs(known: KnownChunks, pipeline: Pipeline) -> tuple[PackRef, ...]:
+    """Return every pack the point needs, by id: earlier ones that hold its chunks, and all of this run."""
+    needed: dict[PackId, PackRef] = {pack: known.packs[pack] for pack in pipeline.used}
+    needed.update((ref.id, ref) for ref in pipeline.packs)
+    return tuple(sorted(needed.values(), key=lambda ref: ref.id))
+
+
+def _store_index(known: KnownChunks, pipeline: Pipeline) -> tuple[tuple[ChunkId, ...], ...]:
+    """Store every index table that the vault does not keep yet; return the chunks of each, oldest first."""
+    pipeline.spill()
+    stored: list[tuple[ChunkId, ...]] = []
+    for table in known.tables():
+        note = table.with_suffix(STORED_SUFFIX)
+        kept = _read_note(note, known)
+        if kept is None:
+            before = len(pipeline.packs)
+            body = table.read_bytes()
+            pieces = range(0, len(body), INDEX_CHUNK_BYTES)
+            chunks = tuple([pipeline.add(ChunkType.INDEX, body[at : at + INDEX_CHUNK_BYTES]) for at in pieces])
+            pipeline.flush()
+            kept = chunks, tuple(pipeline.packs[before:])
+            write_atomic(note, _note(kept))
+        chunks, packs = kept
+        pipeline.used.update(ref.id for ref in packs if known.exists(ref.id))
+        stored.append(chunks)
+    return tuple(stored)
+
+
+def _note(kept: tuple[tuple[ChunkId, ...], tuple[PackRef, ...]]) -> bytes:
+    chunks, packs = kept
+    body = {
+        "chunks": [chunk.hex() for chunk in chunks],
+        "packs": [[ref.id.hex(), ref.stored_bytes] for ref in packs],
+    }
+    return json.dumps(body).encode()
+
+
+def _read_note(note: Path, known: KnownChunks) -> tuple[tuple[ChunkId, ...], tuple[PackRef, ...]] | None:
+    """Return as what a table was stored, or None when it was not, or when that is gone."""
+    try:
+        body = json.loads(note.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    packs = tuple(PackRef(PackId(bytes.fromhex(one)), ChunkType.INDEX, size) for one, size in body["packs"])
+    if not all(known.exists(ref.id) for ref in packs):
+        return None
+    return tuple(ChunkId(bytes.fromhex(one)) for one in body["chunks"]), packs

@@ -1,0 +1,290 @@
+"""Looks into a recovery point: its directories in path order, any path at once, any chunk by its id.
+
+Nothing is believed that does not prove itself: the manifest by its signature and hash, every chunk by its keyed id.
+Memory does not grow with the point: open directories are a stack, a directory is read piece by piece, and the index
+is mapped from a nameless scratch file when it is large.
+"""
+
+import mmap
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from tempfile import TemporaryFile
+from typing import Final, Self
+
+from wain.agent.point_packs import PointPacks, StillTravelling
+from wain.base.errors import Corrupt, DataError, Malformed, Missing, Refused, WainError
+from wain.base.ids import ChunkId, PointId, RegistrationId
+from wain.base.sizes import MIB
+from wain.chunk.names import ChunkType, Namer
+from wain.keys.secret import RestoreKey
+from wain.pack.index import IndexTable, Location
+from wain.pack.verify import pack_words
+from wain.tree.entry import Content, Entry, Kind, Stat
+from wain.tree.format import decode_piece
+from wain.tree.lists import decode_list
+from wain.tree.manifest import Details, Manifest, check_signature, open_details, point_id
+from wain.wire.vault import Presence, VaultApi
+
+CACHED_PIECES: Final = 16
+INDEX_IN_MEMORY_BYTES: Final = 32 * MIB
+"""A larger index table is mapped from a scratch file."""
+
+Damage = Callable[[bytes, WainError], None]
+"""Told of a directory, by its path, that cannot be read in full, and why."""
+
+_ROOT_STAT: Final = Stat(0o755, 0, 0, 0, 0, 0, 0, 0, 1)
+
+
+class PointView:
+    """One recovery point, opened for reading. Use it from one thread.
+
+    Raises (opening):
+        Missing: no such point. Corrupt, Malformed: the manifest is not what was signed.
+        CommitmentMismatch: sealed for another key.
+        StillTravelling: the packs with its index are on a device.
+    Raises (all methods):
+        DataError: stored bytes are wrong or missing; StillTravelling, RemoteError: they are not at hand.
+    """
+
+    def __init__(self, vault: VaultApi, rid: RegistrationId, point: PointId, key: RestoreKey, namer: Namer) -> None:
+        self.point = point
+        self.namer = namer
+        self.manifest = trusted_manifest(vault, rid, point)
+        self.details: Details = open_details(self.manifest, key)
+        self.packs = PointPacks(vault, rid, self.manifest, key)
+        self.index_damage: list[WainError] = []
+        """Why parts of the index could not be loaded; empty when all is well."""
+        self._pieces: OrderedDict[ChunkId, Sequence[Entry]] = OrderedDict()
+        self._tables: list[IndexTable] = []
+        self._rebuilt: dict[ChunkId, Location] = {}
+        self._load_index()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index and the caches."""
+        self._tables.clear()
+        self._rebuilt.clear()
+        self._pieces.clear()
+
+    # The index
+
+    def _load_index(self) -> None:
+        homes: dict[ChunkId, Location] = {}
+        wanted = {chunk for segment in self.details.index for chunk in segment}
+        for ref in self.packs.of_kind(ChunkType.INDEX):
+            try:
+                chunks = self.packs.reader(ref.id).index.chunks
+            except (DataError, StillTravelling) as error:
+                self.index_damage.append(error)
+                continue
+            for one in chunks:
+                if one.chunk in wanted:
+                    homes[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
+        for segment in self.details.index:
+            try:
+                self._tables.append(self._table([(chunk, homes.get(chunk)) for chunk in segment]))
+            except (DataError, StillTravelling) as error:
+                self.index_damage.append(error)
+        if self.index_damage:
+            self._rebuild()
+
+    def _table(self, chunks: Sequence[tuple[ChunkId, Location | None]]) -> IndexTable:
+        size = sum(home.length for _, home in chunks if home is not None)
+        bodies = (self._proven(ChunkType.INDEX, chunk, home) for chunk, home in chunks)
+        if size <= INDEX_IN_MEMORY_BYTES:
+            return IndexTable(b"".join(bodies))
+        with TemporaryFile(prefix="wain-index-") as file:
+            for body in bodies:
+                file.write(body)
+            file.flush()
+            return IndexTable(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def _rebuild(self) -> None:
+        """Make up for a lost index: every pack also knows its own chunks."""
+        useful = [ref for ref in self.packs.refs.values() if ref.kind is not ChunkType.INDEX]
+        for ref, presence in self.packs.presence(useful):
+            if presence is not Presence.IN_VAULT:
+                continue
+            try:
+                chunks = self.packs.reader(ref.id).index.chunks
+            except (DataError, StillTravelling) as error:
+                self.index_damage.append(error)
+                continue
+            for one in chunks:
+                self._rebuilt[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
+
+    def locate(self, chunk: ChunkId) -> Location:
+        """Return where a chunk lies; with several places, the newest that belongs to the point.
+
+        Raises:
+            Missing: nowhere. StillTravelling: nowhere, but a part of the index is on a device.
+        """
+        refs = self.packs.refs
+        for table in reversed(self._tables):
+            found = table.find(chunk)
+            if found is not None and found.pack in refs:
+                return found
+        rebuilt = self._rebuilt.get(chunk)
+        if rebuilt is not None:
+            return rebuilt
+        for error in self.index_damage:
+            if isinstance(error, StillTravelling):
+                raise error
+        raise Missing(f"chunk {chunk.hex()} in the index")
+
+    def index_items(self) -> Iterator[tuple[ChunkId, Location]]:
+        """Iterate over all entries of all index tables, oldest table first; a chunk may come more than once."""
+        for table in self._tables:
+            yield from table.items()
+
+    def read_chunk(self, kind: ChunkType, chunk: ChunkId) -> bytes:
+        """Return a chunk's bytes, proven by its id."""
+        return self._proven(kind, chunk, self.locate(chunk))
+
+    def _proven(self, kind: ChunkType, chunk: ChunkId, home: Location | None) -> bytes:
+        if home is None:
+            raise Missing(f"chunk {chunk.hex()} of the {kind.name.lower()}")
+        segment = self.packs.segment(home.pack, home.segment)
+        body = segment[home.offset : home.offset + home.length]
+        if len(body) != home.length or self.namer.name(kind, body) != chunk:
+            where = f"the bytes at {home.offset} of segment {home.segment} are not chunk {chunk.hex()}"
+            raise Corrupt(pack_words(home.pack), where)
+        return body
+
+    def file_chunks(self, entry: Entry) -> Iterator[ChunkId]:
+        """Iterate over the ids of a file's chunks, however many there are."""
+        if not entry.content.listed:
+            yield from entry.content.chunks
+            return
+        for chunk in entry.content.chunks:
+            yield from decode_list(self.read_chunk(ChunkType.TREE, chunk))
+
+    # The tree
+
+    def root(self) -> Entry:
+        """Return `/` as an entry: it has no name and no metadata of its own."""
+        return Entry(b"", Kind.DIRECTORY, _ROOT_STAT, Content(self.details.root))
+
+    def entry(self, path: bytes) -> Entry:
+        """Return the entry at an absolute path.
+
+        Raises:
+            Refused: there is none.
+        """
+        entry = self.root()
+        for name in split_path(path):
+            child = self._child(entry, name) if entry.kind is Kind.DIRECTORY else None
+            if child is None:
+                hint = "List what the point holds with: wain ls"
+                raise Refused(f"{path.decode(errors='replace')} is not in this recovery point", hint)
+            entry = child
+        return entry
+
+    def list(self, path: bytes) -> Iterator[Entry]:
+        """Iterate over the entries of a directory by name; a path that is no directory gives its own entry.
+
+        Raises:
+            Refused: there is no such path.
+        """
+        entry = self.entry(path)
+        return self._entries(entry.content.chunks) if entry.kind is Kind.DIRECTORY else iter((entry,))
+
+    def walk(self, path: bytes = b"/", damage: Damage | None = None) -> Iterator[tuple[bytes, Entry]]:
+        """Iterate in path order over the entry at `path` (not over `/` itself) and everything below it.
+
+        With `damage`, directories that cannot be read are reported and the walk goes on beside them.
+
+        Raises:
+            Refused: there is no such path.
+        """
+        entry = self.entry(path)
+        clean = b"/" + b"/".join(split_path(path)) if split_path(path) else b""
+        if clean:
+            yield clean, entry
+        if entry.kind is not Kind.DIRECTORY:
+            return
+        stack = [(clean, self._entries(entry.content.chunks, clean, damage))]
+        while stack:
+            above, entries = stack[-1]
+            for child in entries:
+                here = above + b"/" + child.name
+                yield here, child
+                if child.kind is Kind.DIRECTORY:
+                    stack.append((here, self._entries(child.content.chunks, here, damage)))
+                    break
+            else:
+                stack.pop()
+
+    def _entries(self, chunks: Iterable[ChunkId], path: bytes = b"", damage: Damage | None = None) -> Iterator[Entry]:
+        last = b""
+        for chunk in chunks:
+            try:
+                entries = self._piece(chunk)
+                if entries and entries[0].name <= last:
+                    raise Malformed("tree piece", f"{entries[0].name!r} does not follow {last!r} of the piece before")
+            except (DataError, StillTravelling) as error:
+                if damage is None:
+                    raise
+                damage(path or b"/", error)
+                continue
+            yield from entries
+            last = entries[-1].name if entries else last
+
+    def _piece(self, chunk: ChunkId) -> Sequence[Entry]:
+        found = self._pieces.get(chunk)
+        if found is None:
+            found = self._pieces[chunk] = decode_piece(self.read_chunk(ChunkType.TREE, chunk))
+            if len(self._pieces) > CACHED_PIECES:
+                self._pieces.popitem(last=False)
+        else:
+            self._pieces.move_to_end(chunk)
+        return found
+
+    def _child(self, directory: Entry, name: bytes) -> Entry | None:
+        """Find a name in a directory: by halves over its pieces, then by halves within one."""
+        chunks = directory.content.chunks
+        low, high = 0, len(chunks) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            entries = self._piece(chunks[middle])
+            if entries and entries[0].name <= name:
+                low = middle
+            else:
+                high = middle - 1
+        entries = self._piece(chunks[low]) if chunks else []
+        at = bisect_left(entries, name, key=attrgetter("name"))
+        return entries[at] if at < len(entries) and entries[at].name == name else None
+
+
+def split_path(path: bytes) -> tuple[bytes, ...]:
+    """Return the components of an absolute path.
+
+    Raises:
+        Refused: the path climbs with `..`.
+    """
+    names = tuple(name for name in path.split(b"/") if name not in (b"", b"."))
+    if b".." in names:
+        raise Refused(f"{path.decode(errors='replace')} climbs with '..'", "Give the path from the root.")
+    return names
+
+
+def trusted_manifest(vault: VaultApi, rid: RegistrationId, point: PointId) -> Manifest:
+    """Return a point's manifest, checked against its id, its registration and the registration's signing key.
+
+    Raises:
+        Missing: no such point. Corrupt, Malformed: these bytes are not that point.
+    """
+    body = vault.manifest(rid, point)
+    if point_id(body) != point:
+        raise Corrupt(f"the manifest of point {point.hex()}", "its bytes do not hash to the point's id")
+    manifest = check_signature(body, vault.registration(rid).sign_key)
+    if manifest.registration != rid:
+        raise Malformed(f"the manifest of point {point.hex()}", "it belongs to another registration")
+    return manifest

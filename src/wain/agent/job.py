@@ -1,0 +1,241 @@
+"""Runs one backup job: asks the seeding rules what to do, does it, and writes the job's record."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from wain.agent import seed as seeding
+from wain.agent.backup_run import Outcome, RunParts, run_backup_into
+from wain.agent.home import AgentHome, Head, SeedRecord
+from wain.agent.known import KnownChunks
+from wain.agent.pipeline import PackSink
+from wain.agent.sinks import VaultSink
+from wain.agent.write_keys import AgentKeys
+from wain.base.errors import Corrupt, Missing, WainError
+from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
+from wain.base.progress import Progress
+from wain.base.sizes import format_bytes
+from wain.job.job import Job, JobKind, JobState
+from wain.job.seeding import (
+    COMPLETED,
+    BackUpOnline,
+    GiveUp,
+    Import,
+    NotYet,
+    Step,
+    Wait,
+    WriteDevice,
+    next_step,
+)
+from wain.order.order import Stage
+from wain.policy.policy import InitialBackup, Policy
+from wain.wire.databox import DataBoxApi
+from wain.wire.vault import Presence, RecoveryPoint, VaultApi
+
+SAFE_TO_SHIP = "The device is written, read back and sealed: safe to ship"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a job talks to. `skip` are directories that must not be backed up: the home, a local vault, a device."""
+
+    vault: VaultApi
+    databox: DataBoxApi | None = None
+    skip: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    home: AgentHome
+    keys: AgentKeys
+    policy: Policy
+    services: Services
+    clock: Callable[[], datetime]
+    progress: Progress
+
+    @property
+    def rid(self) -> RegistrationId:
+        return self.keys.registration
+
+    @property
+    def seed_work(self) -> seeding.SeedWork:
+        assert self.services.databox is not None
+        return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox)
+
+
+def run_backup(home: AgentHome, services: Services, clock: Callable[[], datetime], progress: Progress) -> Job:
+    """Run one backup job now and return its record, which is also kept in the home.
+
+    Raises:
+        Refused: not registered, no policy, or another job is running (no record is written then).
+        WainError: the job failed; its record says why, and repeating the job goes on where it stopped.
+    """
+    home.require_enrolment()
+    context = _Context(home, home.require_keys(), home.require_policy(), services, clock, progress)
+    with home.lock():
+        job = Job(secrets.token_hex(8), JobKind.BACKUP, JobState.RUNNING, clock())
+        home.save_job(job)
+        try:
+            job = _run(context, job)
+        except WainError as error:
+            home.save_job(replace(job, state=JobState.FAILED, ended_at=clock(), message=str(error)))
+            raise
+        except KeyboardInterrupt:
+            message = "interrupted; run it again to go on"
+            home.save_job(replace(job, state=JobState.CANCELLED, ended_at=clock(), message=message))
+            raise
+        job = replace(job, ended_at=clock())
+        home.save_job(job)
+        return job
+
+
+def _run(context: _Context, job: Job) -> Job:
+    if context.policy.initial is InitialBackup.ONLINE:
+        return _online(context, job)
+    seed = seeding.plan_seed(context.home, context.policy)
+    step = next_step(seed.state, _stage(context, seed))
+    return _do(context, job, seed, step)
+
+
+def _stage(context: _Context, seed: SeedRecord) -> Stage | None:
+    databox = context.services.databox
+    try:
+        return None if databox is None else databox.order(seed.order).stage
+    except Missing:
+        return None
+
+
+def _do(context: _Context, job: Job, seed: SeedRecord, step: Step) -> Job:
+    match step:
+        case WriteDevice():
+            return _write_device(context, job, seed)
+        case NotYet(_, message):
+            return replace(job, state=JobState.FAILED, message=message)
+        case Wait(_, message):
+            return _wait(context, job, message)
+        case Import():
+            return _import(context, job, seed)
+        case GiveUp(reason):
+            seeding.give_up(context.seed_work, seed)
+            context.progress.note(reason)
+            done = _online(context, job)
+            return replace(done, message=f"{reason}; backed up over the wire instead")
+        case BackUpOnline():
+            return _online(context, job)
+
+
+def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
+    root = seeding.find_device(context.policy)
+    work = context.seed_work
+    with closing(seeding.open_device(work, seed, root, context.clock)) as writer:
+        if writer.sealed is not None:
+            seeding.remember_sealed(work, writer.sealed)
+            return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
+        with closing(_known(context, {pack.id for pack in writer.written})) as known:
+            parts = _parts(context, known, writer, Path(root))
+            outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
+    return replace(_counted(job, outcome), message=SAFE_TO_SHIP)
+
+
+def _wait(context: _Context, job: Job, message: str) -> Job:
+    """Say that the device is on the road; with gap cover, protect what changed meanwhile over the wire."""
+    seeding.announce(context.seed_work)
+    if not context.policy.gap_cover:
+        return replace(job, state=JobState.WAITING, message=message)
+    done = _online(context, job)
+    # Skipped files make the run a warning, as in any other; else the job is what the seed's words say: waiting.
+    state = JobState.WAITING if done.state is JobState.COMPLETED else done.state
+    return replace(done, state=state, message=message)
+
+
+def _import(context: _Context, job: Job, seed: SeedRecord) -> Job:
+    report = seeding.import_seed(context.seed_work, seed, context.progress)
+    if report.point is not None:
+        counts = replace(job, stored_bytes=report.new_bytes, point=report.point)
+        return replace(counts, state=JobState.COMPLETED, message=COMPLETED)
+    lost = f"{len(report.deficits)} of {report.packs} packs of the seed arrived damaged or not at all"
+    context.progress.note(f"{lost}; what they held is read again and sent over the wire")
+    done = _online(context, job)
+    return replace(done, message=f"{COMPLETED}; {lost}, sent {format_bytes(done.stored_bytes)} over the wire instead")
+
+
+def _online(context: _Context, job: Job) -> Job:
+    vault = context.services.vault
+    with closing(_known(context, set())) as known:
+        parts = _parts(context, known, VaultSink(vault, context.rid), None)
+        outcome = run_backup_into(parts, _head(context), NO_SEED)
+        vault.commit_point(context.rid, outcome.manifest)
+        context.home.save_head(Head(outcome.seq, outcome.point))
+        outcome.keep_history()
+    return replace(_counted(job, outcome), point=outcome.point)
+
+
+def _known(context: _Context, on_device: set[PackId]) -> KnownChunks:
+    """Open the chunk store and find out which of its packs exist."""
+    known = KnownChunks(context.home.agent / "index")
+    asked = [pack for pack in known.packs if pack not in on_device]
+    answers = context.services.vault.presence(context.rid, asked)
+    known.settle_presence(pack for pack, said in zip(asked, answers, strict=True) if said is Presence.ABSENT)
+    return known
+
+
+def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: Path | None) -> RunParts:
+    skip = [context.home.root, *context.services.skip, *([device] if device else [])]
+    return RunParts(
+        context.home, context.keys, context.policy, known, sink, context.progress, context.clock(), _identities(skip)
+    )
+
+
+def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    found = []
+    for path in paths:
+        try:
+            here = os.stat(path)
+        except FileNotFoundError:
+            continue
+        found.append((here.st_dev, here.st_ino))
+    return frozenset(found)
+
+
+def _head(context: _Context) -> Head | None:
+    """Return the manifest that the next one follows.
+
+    The vault may be one point ahead (this agent crashed right behind the commit); it may never be behind, except for
+    a seed that is still on the road or was lost.
+
+    Raises:
+        Corrupt: the vault does not have what it once confirmed: it was rolled back, or this agent was.
+    """
+    mine = context.home.head()
+    points = context.services.vault.points(context.rid)
+    newest = points[-1] if points else None
+    seed = context.home.seed()
+    carried = None if seed is None or not seed.point else PointId(bytes.fromhex(seed.point))
+    if newest is not None and (mine is None or newest.seq > mine.seq):
+        return Head(newest.seq, newest.id)
+    if mine is not None and mine.point != carried and not _has(points, mine):
+        raise Corrupt("the vault", f"recovery point {mine.seq} ({mine.point.hex()[:12]}), once confirmed, is gone")
+    return mine
+
+
+def _has(points: list[RecoveryPoint], head: Head) -> bool:
+    return any(point.id == head.point for point in points)
+
+
+def _counted(job: Job, outcome: Outcome) -> Job:
+    tally, counts = outcome.tally, outcome.counts
+    return replace(
+        job,
+        state=JobState.COMPLETED_WITH_WARNINGS if tally.skipped else JobState.COMPLETED,
+        files=tally.files,
+        directories=tally.directories,
+        source_bytes=tally.source_bytes,
+        new_bytes=counts.new_bytes,
+        stored_bytes=counts.stored_bytes,
+        skipped=tally.skipped,
+        problems=tuple(tally.problems),
+    )

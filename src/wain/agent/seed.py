@@ -1,0 +1,204 @@
+"""The seed: a registration's first backup, written onto a device, shipped, and taken in by the vault.
+
+What to do when is decided in `wain.job.seeding`; here it is done. Each step can be repeated after any interruption:
+the device, not the agent's memory, says what is on it.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from wain.agent.backup_run import Outcome, RunParts, run_backup_into
+from wain.agent.home import AgentHome, Head, SeedRecord
+from wain.agent.write_keys import AgentKeys
+from wain.base.errors import Corrupt, Missing, Refused
+from wain.base.ids import UUID_BYTES, DeviceId, PackId, PointId, SeedId
+from wain.base.progress import Progress
+from wain.device.find import DeviceRoot, detect, mount_points
+from wain.device.seal import Seal, encode_seal, seal_hash
+from wain.device.target import DeviceTarget
+from wain.device.writer import DeviceWriter
+from wain.job.seeding import SeedState
+from wain.keys import signing
+from wain.pack.verify import verify_pack
+from wain.policy.policy import Policy
+from wain.storage.durable import write_atomic
+from wain.tree.manifest import decode_manifest, point_id
+from wain.tree.receipt import decode_receipt
+from wain.wire.databox import DataBoxApi
+from wain.wire.vault import ImportReport, Receipt, SeedRef, VaultApi
+
+SAMPLE_PACKS = 4
+"""How many packs, at least, the agent reads back from the vault before it signs that the seed arrived."""
+SAMPLE_PART = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SeedWork:
+    """Whom a seed concerns."""
+
+    home: AgentHome
+    keys: AgentKeys
+    vault: VaultApi
+    databox: DataBoxApi
+
+
+def plan_seed(home: AgentHome, policy: Policy) -> SeedRecord:
+    """Return the seed of an offline policy: the present one, or a new one for another order."""
+    seed = home.seed()
+    assert policy.order is not None
+    if seed is not None and (seed.order == policy.order or seed.state in (SeedState.SEALED, SeedState.IN_VAULT)):
+        return seed
+    seed = SeedRecord(secrets.token_hex(UUID_BYTES), policy.order, SeedState.PLANNED)
+    home.save_seed(seed)
+    return seed
+
+
+def find_device(policy: Policy) -> str:
+    """Return the root of the device to write: the policy's path, or the attached one that is labelled for the order.
+
+    Raises:
+        Refused: no path was given and not exactly one attached device belongs to the order.
+    """
+    if policy.device is not None:
+        return policy.device
+    found = [root for root in detect(mount_points()) if _labelled(root, policy)]
+    if len(found) != 1:
+        hint = "Give its path with 'wain policy set ... --device PATH': the directory that contains PageBlob."
+        raise Refused(f"{len(found) or 'no'} attached devices belong to order {policy.order}", hint)
+    return str(found[0].path)
+
+
+def _labelled(root: DeviceRoot, policy: Policy) -> bool:
+    return root.label is not None and root.label.order == policy.order
+
+
+def open_device(work: SeedWork, seed: SeedRecord, root: str, clock: Callable[[], datetime]) -> DeviceWriter:
+    """Open the seed's device, and remember which one it is before anything is written to it."""
+    target = DeviceTarget(
+        root=root,
+        registration=work.keys.registration,
+        seed=SeedId(bytes.fromhex(seed.id)),
+        order=seed.order,
+        sign_key=signing.public_key(work.keys.sign_seed),
+        expected_device=DeviceId(bytes.fromhex(seed.device)) if seed.device else None,
+    )
+    writer = DeviceWriter.open(target, clock)
+    if seed.state is SeedState.PLANNED:
+        work.home.save_seed(
+            replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=os.path.abspath(root))
+        )
+    return writer
+
+
+def write_seed(work: SeedWork, parts: RunParts, writer: DeviceWriter, head: Head | None) -> tuple[Outcome, Seal]:
+    """Back up onto the device, read everything back, seal it, and tell the vault what travels."""
+    seed = work.home.seed()
+    assert seed is not None
+    outcome = run_backup_into(parts, head, SeedId(bytes.fromhex(seed.id)))
+    write_atomic(work.home.agent / "seed.manifest", outcome.manifest, 0o600)
+    seal = writer.finish(
+        outcome.manifest, lambda body: signing.sign(work.keys.sign_seed, signing.SEAL, body), parts.progress
+    )
+    outcome.keep_history()
+    remember_sealed(work, seal)
+    return outcome, seal
+
+
+def remember_sealed(work: SeedWork, seal: Seal) -> None:
+    """Note that the device is sealed, and announce it. Also what is left to do after a crash right behind the seal.
+
+    Raises:
+        Corrupt: the manifest that was sealed is not the one this agent made.
+    """
+    seed = work.home.seed()
+    assert seed is not None
+    manifest = (work.home.agent / "seed.manifest").read_bytes()
+    point = point_id(manifest)
+    if point != seal.manifest_hash:
+        raise Corrupt("the seed's manifest", "the device was sealed with another one")
+    body = encode_seal(seal)
+    write_atomic(work.home.agent / "seed.seal", body, 0o600)
+    work.home.save_head(Head(decode_manifest(manifest).seq, point))
+    work.home.save_seed(
+        replace(
+            seed,
+            state=SeedState.SEALED,
+            device=seal.device.hex(),
+            container=seal.container,
+            seal_hash=seal_hash(body).hex(),
+            point=point.hex(),
+        )
+    )
+    announce(work)
+
+
+def announce(work: SeedWork) -> None:
+    """Tell the vault which packs are on the road. Repeating it changes nothing."""
+    work.vault.announce_seed(work.keys.registration, (work.home.agent / "seed.seal").read_bytes())
+
+
+def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportReport:
+    """Have the vault take the seed in; when it arrived whole, check and counter-sign the receipt.
+
+    Raises:
+        Missing: the data copy put nothing of this seed into the account.
+        Corrupt: the receipt, or what the vault gives back, is not right: nothing is signed.
+    """
+    order = work.databox.order(seed.order)
+    ref = SeedRef(order.account, _container(work.databox, seed))
+    announce(work)
+    report = work.vault.import_seed(work.keys.registration, ref, progress)
+    if report.receipt is not None and report.point is not None:
+        _countersign(work, seed, report.point, report.receipt)
+    state = SeedState.IN_VAULT if report.point is not None else SeedState.PARTIAL
+    work.home.save_seed(replace(seed, state=state))
+    return report
+
+
+def _container(databox: DataBoxApi, seed: SeedRecord) -> str:
+    """Return where the data copy put the seed, after any rename it reports."""
+    for one in databox.copied(seed.order):
+        if one.name == seed.container:
+            return one.copied_to
+    raise Missing(f"container {seed.container} of order {seed.order} in the data copy's log")
+
+
+def _countersign(work: SeedWork, seed: SeedRecord, point: PointId, receipt: Receipt) -> None:
+    signing.verify(receipt.vault_key, signing.RECEIPT, receipt.body, receipt.signature)
+    pinned = work.home.pinned_vault_key()
+    if pinned is not None and pinned != receipt.vault_key:
+        raise Corrupt("the vault's receipt", "it is signed with another key than the vault had before")
+    said = decode_receipt(receipt.body)
+    mine = (work.keys.registration, bytes.fromhex(seed.id), bytes.fromhex(seed.seal_hash), point)
+    if (said.registration, said.seed, said.seal_hash, said.point) != mine:
+        raise Corrupt("the vault's receipt", "it is about another seed")
+    _sample(work, point)
+    work.home.pin_vault_key(receipt.vault_key)
+    signature = signing.sign(work.keys.sign_seed, signing.COUNTERSIGN, receipt.body)
+    work.vault.countersign(work.keys.registration, receipt.body, signature)
+
+
+def _sample(work: SeedWork, point: PointId) -> None:
+    """Read some packs back from the vault, chosen at random, and prove them."""
+    manifest = work.vault.manifest(work.keys.registration, point)
+    if point_id(manifest) != point:
+        raise Corrupt("the recovery point", "the vault's manifest is not the one that was sealed")
+    packs = [ref.id for ref in decode_manifest(manifest).packs]
+    count = min(len(packs), max(SAMPLE_PACKS, len(packs) // SAMPLE_PART))
+    for pack in secrets.SystemRandom().sample(packs, count):
+        _prove(work, pack)
+
+
+def _prove(work: SeedWork, pack: PackId) -> None:
+    size = work.vault.pack_size(work.keys.registration, pack)
+    verify_pack(work.vault.read_pack(work.keys.registration, pack, 0, size), pack)
+
+
+def give_up(work: SeedWork, seed: SeedRecord) -> None:
+    """Release a seed that will never arrive: its packs are absent from now on."""
+    if seed.state is SeedState.SEALED:
+        work.vault.release_seed(work.keys.registration, SeedId(bytes.fromhex(seed.id)))
+    work.home.save_seed(replace(seed, state=SeedState.ABANDONED))

@@ -1,0 +1,89 @@
+"""`wain backup` runs one job, now; `wain jobs` lists what ran."""
+
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from wain.base.sizes import format_bytes
+from wain.cli import render
+from wain.cli.options import DataBox, Json, Vault
+from wain.cli.parts import Parts, now
+from wain.cli.progress import format_seconds, open_progress
+
+if TYPE_CHECKING:
+    from wain.job.job import Job
+
+_SHOWN_PROBLEMS: Final = 20
+
+
+def backup(context: typer.Context, vault: Vault = "", databox: DataBox = "", json: Json = False) -> int:
+    """Run the backup job now: write the device, or wait, or import, or back up over the wire.
+
+    Exit code 3: complete, with some files listed as skipped. Whatever interrupts it, the same command goes on.
+    """
+    from wain.agent.job import run_backup
+    from wain.job.job import exit_code
+
+    parts = Parts.of(context)
+    home = parts.home()
+    home.require_enrolment()
+    with open_progress() as progress:
+        job = run_backup(home, parts.services(vault, databox), now, progress)
+    if json:
+        render.emit_json(_json(job))
+    else:
+        show(job)
+    return exit_code(job.state)
+
+
+def jobs(context: typer.Context, json: Json = False) -> None:
+    """List the jobs, oldest first."""
+    records = Parts.of(context).home().jobs()
+    if json:
+        render.emit_json([_json(job) for job in records])
+        return
+    rows = [
+        (
+            render.moment(job.started_at),
+            job.kind.value,
+            job.state.value,
+            format_bytes(job.source_bytes),
+            format_bytes(job.stored_bytes),
+            job.message,
+        )
+        for job in records
+    ]
+    render.table(("started", "kind", "state", "source>", "stored>", "message"), rows)
+
+
+def _json(job: "Job") -> dict[str, object]:
+    from wain.agent.records import job_to_json
+
+    return job_to_json(job)
+
+
+def show(job: "Job") -> None:
+    """Print a job for people."""
+    render.say(job.message or job.state.value)
+    pairs = [("state", job.state.value)]
+    if job.point:
+        pairs.append(("point", job.point.hex()))
+    if job.files or job.directories:
+        pairs.append(("source", f"{format_bytes(job.source_bytes)} in {job.files:,} files, {job.directories:,} directories"))
+        pairs.append(("new", format_bytes(job.new_bytes)))
+        pairs.append(("stored", render.sizes(job.stored_bytes, job.new_bytes)))
+    if job.ended_at:
+        seconds = (job.ended_at - job.started_at).total_seconds()
+        pairs.append(("time", _time(job, seconds)))
+    render.facts(pairs)
+    if job.skipped:
+        render.say(f"{job.skipped} skipped:")
+        for problem in job.problems[:_SHOWN_PROBLEMS]:
+            render.say(f"  {render.printable(problem.path)}: {problem.reason}")
+        if job.skipped > _SHOWN_PROBLEMS:
+            render.say(f"  ... and {job.skipped - _SHOWN_PROBLEMS} more; see `wain jobs --json`")
+
+
+def _time(job: "Job", seconds: float) -> str:
+    rate = f", {format_bytes(int(job.source_bytes / seconds))}/s of source" if seconds > 0 and job.source_bytes else ""
+    return format_seconds(seconds) + rate

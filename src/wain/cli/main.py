@@ -1,0 +1,87 @@
+"""The composition root: reads arguments and surroundings, runs one command, and turns its end into an exit code.
+
+0 complete; 1 usage, environment or a service; 3 complete, with some files listed as skipped; 4 integrity; 130 stopped
+by Ctrl-C. Cloud, catalog and engine are loaded by the commands that use them, so that `wain --version` stays quick.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from wain import __version__
+from wain.base.errors import Refused, WainError
+from wain.cli import config, render
+
+_STOPPED = "stopped by Ctrl-C. Nothing is lost: repeat the same command and it goes on."
+
+
+def run() -> None:
+    """Run `wain` with the process's own arguments, and exit."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(args: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    if list(args) == ["--version"]:
+        render.say(f"wain {__version__}")
+        return render.EXIT_OK
+    as_json = "--json" in args
+    try:
+        # A service manager's stop is as calm as Ctrl-C: everything below unwinds and leaves resumable state.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        code = _invoke(args)
+    except WainError as error:
+        return render.show_error(error, as_json)
+    except KeyboardInterrupt:
+        code = render.EXIT_STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not complain about it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return render.EXIT_USER
+    except OSError as error:
+        return render.show_error(_refused(error), as_json)
+    if code == render.EXIT_STOPPED:
+        sys.stderr.write(f"\nwain: {_STOPPED}\n")
+    return code
+
+
+def _invoke(args: Sequence[str]) -> int:
+    """Parse and run; usage errors become `Refused`."""
+    import typer
+
+    from wain.cli.commands import build
+
+    settings = config.load(os.environ)
+    command: Any = typer.main.get_command(build())
+    defaults = config.default_map(settings.config, command)
+    try:
+        done = command.main(
+            args=list(args), prog_name="wain", standalone_mode=False, obj=settings, default_map=defaults
+        )
+    except typer.TyperException as error:
+        raise Refused(_usage_words(error), _usage_hint(error)) from None
+    except typer.Abort:
+        return render.EXIT_STOPPED
+    return done if isinstance(done, int) else render.EXIT_OK
+
+
+def _usage_words(error: Any) -> str:
+    """Return a usage error as one sentence: `NoArgsIsHelpError` and its kin have none."""
+    return " ".join(error.format_message().split()).rstrip(".") or "a command is missing"
+
+
+def _usage_hint(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See `{context.command_path if context else 'wain'} --help`."
+
+
+def _refused(error: OSError) -> Refused:
+    """Return an error of the operating system in one sentence; what the engine meets has been named by then."""
+    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    return Refused(f"{where}{error.strerror or error}", "Check that the path exists and that this user may use it.")
+
+
+if __name__ == "__main__":
+    run()

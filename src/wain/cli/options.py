@@ -1,0 +1,87 @@
+"""Options that several commands share, and what happens when one is missing: a question on a terminal, else a refusal
+that names the flag."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from wain.base.errors import Refused
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Vault = Annotated[str, typer.Option("--vault", metavar="URL", help="The vault: file:///srv/vault or a path.")]
+DataBox = Annotated[
+    str,
+    typer.Option("--databox", metavar="URL", help="The Data Box service. Default: the one embedded in the home."),
+]
+PassphraseFile = Annotated[
+    str, typer.Option("--passphrase-file", metavar="FILE", help="File whose first line is the passphrase.")
+]
+RecoveryKeyFile = Annotated[
+    str, typer.Option("--recovery-key-file", metavar="FILE", help="File that holds the recovery key.")
+]
+
+
+def is_interactive() -> bool:
+    """Say whether a question would reach a person."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(flag: str, what: str, question: Callable[[], str]) -> str:
+    """Return the answer to a question.
+
+    Raises:
+        Refused: nobody is there to ask; the flag that gives the answer is named.
+    """
+    if not is_interactive():
+        raise Refused(f"{what} is missing", f"Give it with {flag}.")
+    return question()
+
+
+def ask_line(flag: str, what: str) -> str:
+    """Ask for one line that may be seen."""
+    return ask(flag, what, lambda: str(typer.prompt(what[0].upper() + what[1:], err=True)))
+
+
+def ask_hidden(flag: str, what: str) -> str:
+    """Ask for one line that must not be seen."""
+    return ask(flag, what, lambda: str(typer.prompt(what[0].upper() + what[1:], hide_input=True, err=True)))
+
+
+def first_line(path: str, what: str, flag: str) -> str:
+    """Return the first line of a small text file, without its line end.
+
+    Raises:
+        Refused: it cannot be read, or is no text.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            line = file.readline(8192)
+    except OSError as error:
+        raise Refused(f"{what} cannot be read from {path}: {error.strerror}", f"Check {flag}.") from error
+    except UnicodeDecodeError:
+        raise Refused(f"{path} is not a text file, so {what} cannot be read from it", f"Check {flag}.") from None
+    return line.rstrip("\r\n")
+
+
+def passphrase(file: str) -> str:
+    """Return the passphrase from its file, or from the keyboard."""
+    if file:
+        return first_line(file, "the passphrase", "--passphrase-file")
+    return ask_hidden("--passphrase-file", "the passphrase")
+
+
+def new_passphrase(file: str) -> str:
+    """Return a passphrase that will protect something: checked, and typed twice on a terminal.
+
+    Raises:
+        Refused: too short, a character no keyboard is sure to have, or typed differently the second time.
+    """
+    from wain.keys.phrases import check_passphrase
+
+    text = passphrase(file)
+    check_passphrase(text)
+    if not file and ask_hidden("--passphrase-file", "the passphrase again") != text:
+        raise Refused("the two passphrases differ", "Type it again.")
+    return text

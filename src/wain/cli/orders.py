@@ -1,0 +1,174 @@
+"""`wain order`: Data Box orders, their stages, their data copy and their custody."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wain.base.errors import Refused
+from wain.base.ids import short
+from wain.base.sizes import format_bytes
+from wain.cli import render
+from wain.cli.options import DataBox, Json
+from wain.cli.parts import Parts
+from wain.cli.progress import open_progress
+
+if TYPE_CHECKING:
+    from wain.databox.service import CopyReport
+    from wain.order.order import Order, Stage
+
+app = typer.Typer(help="Data Box orders.", no_args_is_help=True)
+
+_Name = Annotated[str, typer.Argument(metavar="ORDER", help="The order's name.")]
+_Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's root, which holds PageBlob.")]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    name: _Name,
+    account: Annotated[str, typer.Option(help="The storage account that the data copy writes to.")],
+    sku: Annotated[str, typer.Option(help="DataBoxDisk or DataBox.")] = "DataBoxDisk",
+    subscription: Annotated[str, typer.Option(help="The subscription; the vault's must be the same.")] = "local",
+    region: Annotated[str, typer.Option(help="Where the device is copied.")] = "local",
+    databox: DataBox = "",
+    json: Json = False,
+) -> None:
+    """Order a device."""
+    from wain.databox.orders import OrderRequest
+
+    request = OrderRequest(name, sku, account, subscription, region)
+    _show(Parts.of(context).databox(databox).create_order(request), json)
+
+
+@app.command("list")
+def list_(context: typer.Context, databox: DataBox = "", json: Json = False) -> None:
+    """List the orders, oldest first."""
+    orders = Parts.of(context).databox(databox).orders()
+    if json:
+        render.emit_json([order_json(order) for order in orders])
+        return
+    rows = [(o.name, o.stage.value, o.sku, o.account, render.moment(o.history[-1].at)) for o in orders]
+    render.table(("name", "stage", "SKU", "account", "since"), rows)
+
+
+@app.command()
+def show(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> None:
+    """Show an order and its history."""
+    _show(Parts.of(context).databox(databox).order(name), json)
+
+
+@app.command()
+def advance(
+    context: typer.Context,
+    name: _Name,
+    stage: Annotated[str, typer.Argument(help="Azure's spelling: Dispatched, Delivered, PickedUp, AtAzureDC, Aborted.")],
+    databox: DataBox = "",
+    json: Json = False,
+) -> None:
+    """Say that an order has reached a stage. Only legal moves are possible."""
+    _show(Parts.of(context).databox(databox).advance(name, _stage(stage)), json)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    name: _Name,
+    reason: Annotated[str, typer.Option(help="Why.")],
+    databox: DataBox = "",
+    json: Json = False,
+) -> None:
+    """Cancel an order whose device is not prepared yet."""
+    _show(Parts.of(context).databox(databox).cancel(name, reason), json)
+
+
+@app.command()
+def copy(context: typer.Context, name: _Name, device: _Device, databox: DataBox = "", json: Json = False) -> int:
+    """Copy a received device into its storage account, verified without keys. Repeat it to go on."""
+    service = Parts.of(context).databox(databox)
+    with open_progress() as progress:
+        report = service.copy_data(name, device, progress)
+    _show_copy(report, json)
+    return render.EXIT_OK if report.stage.value != "CompletedWithErrors" else render.EXIT_DATA
+
+
+@app.command()
+def verify(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> int:
+    """Check the custody chain of an order."""
+    return _custody(context, name, databox, json)
+
+
+@app.command()
+def custody(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> int:
+    """Show who had the device when, each step signed, and check the chain."""
+    return _custody(context, name, databox, json)
+
+
+def _custody(context: typer.Context, name: str, databox: str, as_json: bool) -> int:
+    from wain.order.custody import check_chain
+
+    records = Parts.of(context).databox(databox).custody(name)
+    check_chain(records)
+    if as_json:
+        render.emit_json(
+            [
+                {
+                    "seq": record.seq,
+                    "event": record.event.words,
+                    "device": record.device.hex(),
+                    "at": render.json_moment(record.at),
+                    "party": record.party,
+                    "detailHash": record.detail_hash.hex(),
+                    "publicKey": record.public_key.hex(),
+                }
+                for record in records
+            ]
+        )
+        return render.EXIT_OK
+    rows = [(str(r.seq), r.event.words, r.party, render.moment(r.at), short(r.public_key)) for r in records]
+    render.table(("step>", "event", "party", "at", "signed by"), rows)
+    render.say(f"{len(records)} signed steps, each chained to the one before.")
+    return render.EXIT_OK
+
+
+def _stage(text: str) -> "Stage":
+    from wain.order.order import Stage
+
+    stages = {stage.value.lower(): stage for stage in Stage}
+    if text.lower() not in stages:
+        raise Refused(f"{text!r} is not a stage", f"Known are {', '.join(stage.value for stage in Stage)}.")
+    return stages[text.lower()]
+
+
+def order_json(order: "Order") -> dict[str, object]:
+    """Return an order for JSON."""
+    return {
+        "name": order.name,
+        "stage": order.stage.value,
+        "sku": order.sku,
+        "account": order.account,
+        "accountKind": order.account_kind.value,
+        "subscription": order.subscription,
+        "region": order.region,
+        "device": order.device.hex() if order.device else None,
+        "history": [{"stage": each.stage.value, "at": render.json_moment(each.at)} for each in order.history],
+    }
+
+
+def _show(order: "Order", as_json: bool) -> None:
+    if as_json:
+        render.emit_json(order_json(order))
+        return
+    render.facts(
+        [
+            ("order", order.name),
+            ("stage", order.stage.value),
+            ("SKU", order.sku),
+            ("account", f"{order.account} ({order.account_kind.value})"),
+            ("device", order.device.hex() if order.device else "-"),
+            ("history", ", ".join(each.stage.value for each in order.history)),
+        ]
+    )
+
+
+def _show_copy(report: "CopyReport", as_json: bool) -> None:
+    raise NotImplementedError

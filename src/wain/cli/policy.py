@@ -1,0 +1,166 @@
+"""`wain policy`: what to protect, when, how long, and which road the first backup takes."""
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wain.base.errors import Refused
+from wain.base.sizes import format_bytes, parse_bytes
+from wain.cli import render
+from wain.cli.options import DataBox, Json, ask_line, is_interactive
+from wain.cli.parts import Parts
+
+if TYPE_CHECKING:
+    from wain.policy.policy import Policy
+
+app = typer.Typer(help="What to protect, when, how long, and how the first backup travels.", no_args_is_help=True)
+
+_Globs = Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches.")]
+
+
+@app.command("set")
+def set_(
+    context: typer.Context,
+    include: Annotated[list[str] | None, typer.Option(metavar="DIR", help="Protect this file or directory.")] = None,
+    exclude: _Globs = None,
+    initial: Annotated[str | None, typer.Option(metavar="online|offline", help="The first backup's road.")] = None,
+    order: Annotated[str | None, typer.Option(metavar="NAME", help="The Delivered order (offline).")] = None,
+    device: Annotated[str | None, typer.Option(metavar="PATH", help="The device's root, which holds PageBlob.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Such as 'daily 12:30,21:00' or 'weekly Mon,Fri 21:00'.")] = None,
+    retention: Annotated[str | None, typer.Option(help="Such as '30d 12w 24m 10y'.")] = None,
+    max_file_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Leave out larger files; 0 for none.")] = None,
+    exclude_caches: Annotated[bool | None, typer.Option(help="Leave out what CACHEDIR.TAG marks.")] = None,
+    one_file_system: Annotated[bool | None, typer.Option(help="Do not cross mount points.")] = None,
+    gap_cover: Annotated[bool | None, typer.Option(help="Protect changes while the device travels.")] = None,
+    databox: DataBox = "",
+    json: Json = False,
+) -> None:
+    """Save the policy. What is not named stays as it was; the first time, at least --include is needed."""
+    parts = Parts.of(context)
+    asked: dict[str, Any] = {
+        "includes": tuple(os.fsencode(os.path.abspath(path)) for path in include) if include else None,
+        "excludes": tuple(exclude) if exclude else None,
+        "exclude_caches": exclude_caches,
+        "one_file_system": one_file_system,
+        "gap_cover": gap_cover,
+        **_parsed(schedule, retention, max_file_size),
+    }
+    changes = {name: value for name, value in asked.items() if value is not None}
+    if max_file_size is not None:
+        changes["max_file_bytes"] = parse_bytes(max_file_size) or None
+    home = parts.home()
+    with home.lock():
+        policy = _changed(home.policy(), changes, _Road(parts, databox, initial, order, device))
+        parts.save_policy(policy)
+    _show(policy, json)
+
+
+@app.command()
+def show(context: typer.Context, json: Json = False) -> None:
+    """Show the policy."""
+    policy = Parts.of(context).home().policy()
+    if policy is None:
+        raise Refused("there is no policy yet", "Make one with `wain policy set --include DIR`.")
+    _show(policy, json)
+
+
+class _Road:
+    """The answers about the first backup's road."""
+
+    def __init__(self, parts: Parts, databox: str, initial: str | None, order: str | None, device: str | None) -> None:
+        self._parts = parts
+        self._databox = databox
+        self._initial = initial
+        self._order = order
+        self._device = device
+
+    def fields(self, before: "Policy | None") -> dict[str, Any]:
+        """Return the policy's fields; only an order that is Delivered can be chosen anew.
+
+        Raises:
+            Refused: an unknown road, no order, an order that is not Delivered, or a device that is none.
+        """
+        from wain.policy.policy import InitialBackup
+
+        if self._initial is None and before is not None and not (self._order or self._device):
+            return {}
+        known = before.initial if before else InitialBackup.ONLINE
+        try:
+            initial = InitialBackup(self._initial.lower()) if self._initial else known
+        except ValueError:
+            hint = "--initial takes online or offline."
+            raise Refused(f"{self._initial!r} is not a road for the first backup", hint) from None
+        if initial is InitialBackup.ONLINE:
+            return {"initial": initial, "order": self._order, "device": self._device}
+        order = self._order or (before.order if before else None) or self._choose()
+        if before is None or order != before.order:
+            self._check_delivered(order)
+        return {"initial": initial, "order": order, "device": self._checked_device(before)}
+
+    def _choose(self) -> str:
+        from wain.order.rules import offered
+
+        orders = offered(self._parts.databox(self._databox).orders())
+        if not orders:
+            raise Refused("no order is Delivered yet", "Order a device and wait until it is here; see `wain order list`.")
+        if is_interactive():
+            render.table(("order", "SKU", "account"), [(order.name, order.sku, order.account) for order in orders])
+        return ask_line("--order", "the Data Box order")
+
+    def _check_delivered(self, name: str) -> None:
+        from wain.order.rules import offered
+
+        order = self._parts.databox(self._databox).order(name)
+        if not offered([order]):
+            hint = "Choose an order that is Delivered; see `wain order list`."
+            raise Refused(f"order {name} is {order.stage.value}, and only a Delivered order can be written", hint)
+
+    def _checked_device(self, before: "Policy | None") -> str | None:
+        from wain.device.find import check_root
+
+        if self._device is None:
+            return before.device if before else None
+        path = os.path.abspath(self._device)
+        check_root(path)
+        return path
+
+
+def _parsed(schedule: str | None, retention: str | None, max_file_size: str | None) -> dict[str, Any]:
+    from wain.policy.retention import parse_retention
+    from wain.policy.schedule import parse_schedule
+
+    return {
+        "schedule": parse_schedule(schedule) if schedule else None,
+        "retention": parse_retention(retention) if retention else None,
+        "max_file_bytes": parse_bytes(max_file_size) or None if max_file_size else None,
+    }
+
+
+def _changed(before: "Policy | None", changes: dict[str, Any], road: _Road) -> "Policy":
+    from wain.policy.policy import Policy
+
+    if before is None and "includes" not in changes:
+        raise Refused("the policy protects nothing", "Name at least one item with --include.")
+    changes = changes | road.fields(before)
+    return replace(before, **changes) if before else Policy(**changes)
+
+
+def _show(policy: "Policy", as_json: bool) -> None:
+    if as_json:
+        from wain.agent.records import policy_to_json
+
+        render.emit_json(policy_to_json(policy))
+        return
+    largest = format_bytes(policy.max_file_bytes) if policy.max_file_bytes else "any size"
+    pairs = [("protects", render.printable(path)) for path in policy.includes]
+    pairs += [("leaves out", pattern) for pattern in policy.excludes]
+    pairs += [("leaves out", "what CACHEDIR.TAG marks")] if policy.exclude_caches else []
+    pairs += [("files up to", largest)] if policy.max_file_bytes else []
+    pairs += [("stays on", "one file system")] if policy.one_file_system else []
+    pairs += [("runs", str(policy.schedule)), ("keeps", str(policy.retention)), ("first", policy.initial.value)]
+    if policy.order:
+        cover = "on: changes are protected while the device travels" if policy.gap_cover else "off"
+        pairs += [("order", policy.order), ("device", policy.device or "found when it is needed"), ("gap cover", cover)]
+    render.facts(pairs)

@@ -1,0 +1,119 @@
+"""The embedded service's home directory, and the parts that every verb works with.
+
+`catalog.sqlite`, `accounts/<account>/` (page blobs), `logs/`, `keys/service.key`, `locks/<order>`.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from wain.base.errors import Refused
+from wain.databox.catalog import Catalog
+from wain.databox.custody import Book
+from wain.databox.orders import Clock, Orders
+from wain.order.rules import check_account_kind
+from wain.storage.blobs import DirectoryPageBlobs
+from wain.storage.durable import fsync_dir, make_dirs, reading, write_all, writing
+
+_BUFFER_BYTES: Final = 1 << 20
+
+
+class Home:
+    """Where the service keeps its files. The directories are made when they are missing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root))
+        self.logs = self.root / "logs"
+        self.keys = self.root / "keys"
+        self._locks = self.root / "locks"
+        for directory in (self.root, self.logs, self.keys, self._locks, self.root / "accounts"):
+            make_dirs(directory)
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog's file."""
+        return self.root / "catalog.sqlite"
+
+    def account(self, name: str) -> Path:
+        """Return the directory of a storage account, whose name was checked when it was created."""
+        return self.root / "accounts" / name
+
+    @contextmanager
+    def exclusive(self, order: str) -> Iterator[None]:
+        """Be the only process that works on the device of an order. The lock goes with the process that holds it.
+
+        Raises:
+            Refused: another process holds it.
+        """
+        with writing(str(self._locks)):
+            fd = os.open(self._locks / order, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                hint = "Wait until it has ended, or end it; it can be resumed."
+                raise Refused(f"another process is working on the device of order {order}", hint) from None
+            yield
+        finally:
+            os.close(fd)
+
+    def write_log(self, name: str, lines: Iterable[str]) -> bytes:
+        """Write a log line by line, durably and at once; return the BLAKE3 of its bytes. Replaces an earlier try."""
+        path, coming = self.logs / name, self.logs / f".{name}.new"
+        with writing(str(path)):
+            fd = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                digest = _write_lines(fd, lines)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(coming, path)
+            fsync_dir(self.logs)
+        return digest
+
+    def read_log(self, name: str) -> bytes | None:
+        """Return a small log, or None when it was not written."""
+        path = self.logs / name
+        with reading(str(path)):
+            return path.read_bytes() if path.exists() else None
+
+
+def _write_lines(fd: int, lines: Iterable[str]) -> bytes:
+    digest, buffer, at = blake3(), bytearray(), 0
+    for line in lines:
+        buffer += line.encode()
+        if len(buffer) >= _BUFFER_BYTES:
+            write_all(fd, memoryview(buffer), at)
+            digest.update(buffer)
+            at += len(buffer)
+            buffer = bytearray()
+    write_all(fd, memoryview(buffer), at)
+    return digest.update(buffer).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the verbs work with."""
+
+    home: Home
+    catalog: Catalog
+    book: Book
+    orders: Orders
+    clock: Clock
+
+    def blobs(self, account: str) -> DirectoryPageBlobs:
+        """Return a fresh view of a storage account's page blobs.
+
+        Raises:
+            Missing: there is no such account.
+            Refused: its kind has no page blobs.
+        """
+        found = self.orders.account(account)
+        check_account_kind(found.kind)
+        return DirectoryPageBlobs(self.home.account(found.name))

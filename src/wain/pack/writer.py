@@ -1,0 +1,128 @@
+"""Fills one pack. Feed compressed segments with `add`, then `finish`; the result is immutable and already verified.
+
+There is no way to encrypt twice under one key: a pack that could not be written is written again byte for byte, or
+built anew with a new key.
+"""
+
+from dataclasses import dataclass
+
+from wain.base.ids import ChunkId, PackId, RegistrationId
+from wain.base.sizes import BLOCK_BYTES, round_up
+from wain.chunk.names import ChunkType, Namer
+from wain.pack.cipher import PackCipher, PackKey, make_header
+from wain.pack.format import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    PACK_BYTES,
+    TAG_BYTES,
+    Footer,
+    PackedChunk,
+    PackIndex,
+    SegmentRow,
+    encode_footer,
+    encode_header,
+    encode_index,
+    pack_id,
+)
+from wain.pack.reader import PackReader
+from wain.pack.segment import Segment, check_chunks
+from wain.pack.verify import leaf_hashes
+
+_INDEX_BYTES_PER_CHUNK = 36
+_INDEX_BYTES_PER_SEGMENT = 13
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPack:
+    """A finished pack: its name, its stored bytes, and where its chunks lie (known to the writer alone)."""
+
+    id: PackId
+    kind: ChunkType
+    stored: bytes
+    chunks: tuple[PackedChunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackFor:
+    """Whom packs are sealed for, and how many bytes they aim at."""
+
+    registration: RegistrationId
+    restore_public: bytes
+    pack_bytes: int = PACK_BYTES
+
+
+class PackWriter:
+    """One open pack. `key` (32 bytes) and `salt` (32 bytes) must be fresh random bytes, used for nothing else."""
+
+    def __init__(self, kind: ChunkType, owner: PackFor, key: PackKey, salt: bytes) -> None:
+        self._kind = kind
+        self._owner = owner
+        self._key = key
+        self._cipher = PackCipher(key, salt, owner.registration, kind)
+        header = make_header(key, salt, (owner.registration, kind), owner.restore_public)
+        self._out = bytearray(encode_header(header))
+        self._rows: list[SegmentRow] = []
+        self._chunks: list[PackedChunk] = []
+        self._index_bytes = 8 + TAG_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """True while nothing was added."""
+        return not self._rows
+
+    def has_room(self, segment: Segment) -> bool:
+        """True when the pack stays within its size with this segment; an empty pack always has room."""
+        index = self._index_bytes + _INDEX_BYTES_PER_SEGMENT + _INDEX_BYTES_PER_CHUNK * len(segment.chunks)
+        end = len(self._out) + len(segment.body) + TAG_BYTES + index
+        return self.empty or round_up(end, BLOCK_BYTES) + FOOTER_BYTES <= self._owner.pack_bytes
+
+    def add(self, segment: Segment) -> None:
+        """Encrypt a segment into the pack."""
+        number, offset, size = len(self._rows), len(self._out), len(segment.body) + TAG_BYTES
+        self._out += bytes(size)
+        with memoryview(self._out)[offset:] as room:
+            self._cipher.seal_segment(number, segment.plain, segment.codec, (segment.body, room))
+        self._rows.append(SegmentRow(offset, size, segment.plain, segment.codec))
+        at = 0
+        for chunk, length in segment.chunks:
+            self._chunks.append(PackedChunk(ChunkId(chunk), number, at, length))
+            at += length
+        self._index_bytes += _INDEX_BYTES_PER_SEGMENT + _INDEX_BYTES_PER_CHUNK * len(segment.chunks)
+
+    def finish(self, namer: Namer) -> SealedPack:
+        """Close the pack, open it again from its bytes, and return it.
+
+        Raises:
+            Corrupt: what was sealed does not open to what was added (bad memory): nothing may be written.
+        """
+        index_offset = len(self._out)
+        index = PackIndex(tuple(self._rows), tuple(self._chunks))
+        sealed = self._cipher.seal_index(encode_index(index))
+        self._out += sealed
+        self._out += bytes(-len(self._out) % BLOCK_BYTES)
+        with memoryview(self._out) as body:
+            leaves = leaf_hashes(body)
+        footer = encode_footer(Footer(self._kind, len(self._out), index_offset, len(sealed), leaves))
+        self._out += footer
+        pack = SealedPack(pack_id(footer), self._kind, bytes(self._out), index.chunks)
+        self._out = bytearray()
+        prove(pack, self._key, namer)
+        return pack
+
+
+def prove(pack: SealedPack, key: PackKey, namer: Namer) -> None:
+    """Decrypt, decompress and name again everything in a finished pack (verify before write).
+
+    Raises:
+        Corrupt, Malformed, CommitmentMismatch: the bytes in memory are not the pack that was meant.
+    """
+    view = memoryview(pack.stored)
+    reader = PackReader(lambda at, size: view[at : at + size], len(view), pack.id, key)
+    wanted: list[list[tuple[ChunkId, int]]] = [[] for _ in reader.index.segments]
+    for chunk in pack.chunks:
+        wanted[chunk.segment].append((chunk.chunk, chunk.length))
+    for number, chunks in enumerate(wanted):
+        check_chunks(reader.segment(number), pack.kind, chunks, namer)
+
+
+assert HEADER_BYTES % BLOCK_BYTES == 0

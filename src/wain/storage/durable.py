@@ -1,0 +1,303 @@
+"""The one home of "make it durable": writing, syncing and naming files so that a power cut cannot lie.
+
+The rules, and why (reproduced on ext4, XFS and btrfs; also Rebello et al., "Can Applications Recover from fsync
+Failures?", ATC 2020):
+
+* a body is complete and fsynced before its final name appears, and the directory is fsynced after;
+* a failed `fsync` is never repeated on the same file: the kernel drops the pages and reports success the second time;
+* `close` proves nothing, and a buffered read-back proves nothing (see `wain.storage.uncached`).
+
+Operating-system errors become errors of `wain.base.errors` here, by `write_error`.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from wain.base.errors import Corrupt, DeviceLost, Missing, OutOfSpace, Refused, RemoteError, WainError, WriteFailed
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The target has no room."""
+GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENOMEDIUM})
+"""The device behind the target is no longer there."""
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_DIR_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+TEMPORARY_PREFIX: Final = ".new-"
+"""Names that begin so are leftovers of a cut write, never content."""
+
+
+class ReadFailed(RemoteError):
+    """Something stored could not be read for a reason other than damage."""
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where = where
+        self.why = why
+        super().__init__(where, why)
+
+    def __str__(self) -> str:
+        return f"cannot read {self.where}: {self.why}"
+
+
+def free_bytes(fd: int) -> int:
+    """Return how many bytes an unprivileged writer may still write to the file system of `fd`."""
+    room = os.fstatvfs(fd)
+    return room.f_bavail * room.f_frsize
+
+
+def out_of_space(where: str, need_bytes: int, taken_bytes: int, fd: int | None) -> OutOfSpace:
+    """Return the error for a write of `need_bytes` of which the file system took `taken_bytes` before it was full.
+
+    What is free counts what was taken, because a cut write is undone. A file system that reports free bytes it will
+    not give (metadata, quota, reserved blocks) is not believed: then only what it took counts.
+    """
+    left = 0
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            left = free_bytes(fd)
+    room = taken_bytes + left
+    return OutOfSpace(where, need_bytes, room if room < need_bytes else min(taken_bytes, need_bytes))
+
+
+def write_error(error: OSError, where: str, need_bytes: int = 0, fd: int | None = None) -> WainError:
+    """Return what a failed write to `where` means to the caller. `fd` is any descriptor on the target."""
+    if error.errno in FULL:
+        return out_of_space(where, need_bytes, 0, fd)
+    if error.errno in GONE:
+        return DeviceLost(where)
+    why = error.strerror or str(error)
+    if error.errno in _DENIED:
+        return Refused(f"cannot write {where}: {why}", "Give the account that runs Wain the right to write there.")
+    return WriteFailed(where, why)
+
+
+def read_error(error: OSError, where: str) -> WainError:
+    """Return what a failed read of `where` means: missing, damaged (EIO names the medium), gone, or unreadable."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return Missing(where)
+    if error.errno == errno.EIO:
+        return Corrupt(where, "the medium cannot be read (input/output error)")
+    if error.errno in GONE:
+        return DeviceLost(where)
+    return ReadFailed(where, error.strerror or str(error))
+
+
+@contextlib.contextmanager
+def writing(where: str, need_bytes: int = 0, fd: int | None = None) -> Iterator[None]:
+    """Turn `OSError` into the errors of `write_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, where, need_bytes, fd) from error
+
+
+@contextlib.contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn `OSError` into the errors of `read_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise read_error(error, where) from error
+
+
+@contextlib.contextmanager
+def directory(path: str | Path, dirfd: int | None = None) -> Iterator[int]:
+    """Hold a directory open. Raises `OSError`."""
+    fd = os.open(path, _DIR_FLAGS, dir_fd=dirfd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def fsync_dir(path: str | Path) -> None:
+    """Make the entries of a directory durable. Raises `OSError`."""
+    with directory(path) as fd:
+        os.fsync(fd)
+
+
+def sync_file_system(fd: int) -> None:
+    """Flush the whole file system of `fd` (Linux, syncfs). Raises `OSError`; also for a write-back that failed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):
+        os.sync()
+    elif libc.syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def write_all(fd: int, body: bytes | memoryview, offset: int = 0) -> None:
+    """Write every byte of `body` at `offset`, without copying it. Raises `OSError`.
+
+    A file system that takes nothing and reports nothing is treated as failing (EIO) rather than asked for ever.
+    """
+    view = memoryview(body).cast("B")
+    done = 0
+    while done < len(view):
+        count = os.pwrite(fd, view[done:], offset + done)
+        if count <= 0:
+            raise OSError(errno.EIO, "the file system took no bytes")
+        done += count
+
+
+def read_exactly(fd: int, length: int, offset: int) -> bytes:
+    """Return up to `length` bytes from `offset`; fewer only at the end of the file. Raises `OSError`."""
+    first = os.pread(fd, length, offset)
+    if len(first) == length or not first:
+        return first
+    pieces = [first]
+    have = len(first)
+    while have < length:
+        piece = os.pread(fd, length - have, offset + have)
+        if not piece:
+            break
+        pieces.append(piece)
+        have += len(piece)
+    return b"".join(pieces)
+
+
+def evict(fd: int) -> None:
+    """Drop the cached pages of a file, so that the next read comes from the medium. Raises `OSError`.
+
+    The fsync comes first because dirty pages are not dropped.
+    """
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def make_dirs(path: str | Path, mode: int = 0o700) -> None:
+    """Make a directory and the missing ones above it, each durable before anything is put into it.
+
+    Raises:
+        OutOfSpace, WriteFailed, Refused, DeviceLost: the file system refused.
+    """
+    missing: list[Path] = []
+    here = Path(os.path.abspath(path))
+    while not here.is_dir():
+        missing.append(here)
+        here = here.parent
+    for made in reversed(missing):
+        with writing(str(made)):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(made, mode)
+            fsync_dir(made.parent)
+
+
+def _write_and_sync(fd: int, body: bytes | memoryview, where: str) -> None:
+    try:
+        write_all(fd, body)
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno in FULL:
+            taken = min(os.fstat(fd).st_size, len(body))
+            raise out_of_space(where, len(body), taken, fd) from error
+        raise
+
+
+def _linked_from_nothing(dirfd: int, name: str, body: bytes | memoryview, mode: int) -> bool:
+    """Write into a nameless file and give it its name. Raises `OSError` with `_NO_TMPFILE` where that is unknown."""
+    fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=dirfd)
+    try:
+        _write_and_sync(fd, body, name)
+        try:
+            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=dirfd, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        os.close(fd)
+
+
+def _linked_from_temporary(dirfd: int, name: str, body: bytes | memoryview, mode: int) -> bool:
+    """The same for file systems without nameless files: a temporary name, then a link, which never replaces."""
+    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=dirfd)
+    try:
+        _write_and_sync(fd, body, name)
+        try:
+            os.link(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise Refused(
+                    f"cannot write {name}: this file system has no hard links", "Use ext4, XFS, btrfs or ZFS."
+                ) from error
+            raise
+        return True
+    finally:
+        os.close(fd)
+        os.unlink(temporary, dir_fd=dirfd)
+
+
+def write_new_at(dirfd: int, name: str, body: bytes | memoryview, mode: int = 0o600, where: str | None = None) -> bool:
+    """Create `name` in an open directory, whole and durable. Return False, changing nothing, when it exists.
+
+    `where` names the file in errors, if not by `name`.
+
+    Raises:
+        OutOfSpace, WriteFailed, Refused, DeviceLost: nothing was created.
+    """
+    with writing(where or name, len(body), dirfd):
+        try:
+            created = _linked_from_nothing(dirfd, name, body, mode)
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+            created = _linked_from_temporary(dirfd, name, body, mode)
+        os.fsync(dirfd)
+    return created
+
+
+def write_new(path: str | Path, body: bytes | memoryview, mode: int = 0o600) -> bool:
+    """Create a file, whole and durable. Return False, changing nothing, when it exists. Errors: `write_new_at`."""
+    target = Path(path)
+    with writing(str(target.parent)), directory(target.parent) as dirfd:
+        return write_new_at(dirfd, target.name, body, mode)
+
+
+def write_atomic_at(dirfd: int, name: str, body: bytes | memoryview, mode: int = 0o600) -> None:
+    """Create or replace `name` in an open directory: readers and power cuts see the old or the new, nothing else.
+
+    The temporary is `.new-<name>`, the same each time, so that a cut write leaves one file that the next one reuses.
+
+    Raises:
+        OutOfSpace, WriteFailed, Refused, DeviceLost: the old content is still there.
+    """
+    temporary = TEMPORARY_PREFIX + name
+    with writing(name, len(body), dirfd):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=dirfd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, mode, dir_fd=dirfd)
+        try:
+            _write_and_sync(fd, body, name)
+            os.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=dirfd)
+            raise
+        finally:
+            os.close(fd)
+        os.fsync(dirfd)
+
+
+def write_atomic(path: str | Path, body: bytes | memoryview, mode: int = 0o600) -> None:
+    """Create or replace a file atomically and durably. Errors: `write_atomic_at`."""
+    target = Path(path)
+    with writing(str(target.parent)), directory(target.parent) as dirfd:
+        write_atomic_at(dirfd, target.name, body, mode)
+
+
+def unlink_at(dirfd: int, name: str) -> None:
+    """Remove `name` from an open directory durably; nothing happens when it is not there. Raises `OSError`."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=dirfd)
+    os.fsync(dirfd)

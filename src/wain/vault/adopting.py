@@ -1,0 +1,309 @@
+"""Takes facts (small objects) into the catalog: at once by the verb that wrote them, or later by `adopt`.
+
+A verb writes its object, then calls `keep` or `take_in`. When it was killed in between, the object is found by its
+name, which the catalog does not list, and is taken in by the same code. `rebuild` is nothing else, from the start.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from wain.base.errors import Corrupt, DataError, Malformed
+from wain.base.ids import PackId, RegistrationId, SeedId
+from wain.base.moment import to_ns
+from wain.device.seal import check_seal, seal_hash
+from wain.keys import signing
+from wain.tree.manifest import check_signature, decode_manifest, point_id
+from wain.tree.receipt import decode_receipt
+from wain.vault import rows
+from wain.vault.catalog import condemned, expired, facts, registrations
+from wain.vault.objects import PREFIXES, Fact, Kind, expired_name, pack_name, parse_fact, point_name, seal_name
+from wain.vault.records import (
+    Countersigned,
+    Deficits,
+    Expired,
+    KeptPoint,
+    Loss,
+    Registered,
+    Released,
+    RetentionSet,
+    decode,
+)
+from wain.vault.site import Site
+from wain.wire.vault import Receipt
+
+Change: TypeAlias = Callable[[Connection], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An object that cannot be taken in. `where` says what is wrong with it."""
+
+    name: str
+    where: str
+
+
+def keep(site: Site, name: str, body: bytes) -> None:
+    """Store a fact durably, then take it in. When it exists already, what exists counts."""
+    if not site.objects.create(name, body):
+        body = site.objects.read(name)
+    take_in(site, name, body)
+
+
+def take_in(site: Site, name: str, body: bytes) -> None:
+    """Apply one fact to the catalog, in one transaction with the note that it was applied.
+
+    Raises:
+        DataError: the object is damaged, or contradicts its name or its registration.
+    """
+    fact = parse_fact(name)
+    assert fact is not None, name
+    change = _READERS[fact.kind](site, fact, body)
+    with site.catalog.write() as connection:
+        here = (facts.c.registration == fact.registration, facts.c.name == name)
+        if connection.execute(select(facts.c.name).where(*here)).one_or_none() is None:
+            change(connection)
+            connection.execute(insert(facts), {"registration": fact.registration, "name": name})
+
+
+def check_fact(site: Site, fact: Fact) -> None:
+    """Read one fact and judge it, changing nothing.
+
+    Raises:
+        DataError: as `take_in`.
+    """
+    _READERS[fact.kind](site, fact, site.objects.read(fact.name))
+
+
+def stored_facts(site: Site, rid: RegistrationId) -> list[Fact]:
+    """Return the facts of a registration that lie in the store, in order."""
+    found = (parse_fact(name) for prefix in PREFIXES for name in site.objects.names(f"{prefix}/{rid.hex()}/"))
+    return sorted(fact for fact in found if fact is not None)
+
+
+def adopt(site: Site) -> list[Problem]:
+    """Take in every fact the catalog does not know. Return the objects that cannot be taken in.
+
+    When there was any, the catalog is older than the objects: condemned packs begin their wait anew, because an old
+    catalog may not know that one was asked for again.
+    """
+    problems: list[Problem] = []
+    news = 0
+    for rid in stored_ids(site):
+        news += adopt_one(site, rid, problems)
+    if news:
+        with site.catalog.write() as connection:
+            connection.execute(delete(condemned))
+    return problems
+
+
+def adopt_one(site: Site, rid: RegistrationId, problems: list[Problem]) -> int:
+    """The same for one registration. Return how many facts were new."""
+    new = unknown_facts(site, rid)
+    done = 0
+    for fact in new:
+        try:
+            take_in(site, fact.name, site.objects.read(fact.name))
+            done += 1
+        except DataError as error:
+            problems.append(Problem(fact.name, str(error)))
+            if fact.kind is Kind.REGISTRATION:
+                break
+    return done
+
+
+def unknown_facts(site: Site, rid: RegistrationId) -> list[Fact]:
+    """Return the stored facts of a registration that the catalog has not taken in, in order."""
+    with site.catalog.read() as connection:
+        known = set(connection.execute(select(facts.c.name).where(facts.c.registration == rid)).scalars())
+        gone = connection.execute(select(expired.c.seq).where(expired.c.registration == rid)).scalars()
+        known.update(point_name(rid, seq) for seq in gone)
+    stored = stored_facts(site, rid)
+    names = {fact.name for fact in stored}
+    known.update(fact.name for fact in stored if fact.kind is Kind.POINT and expired_name(rid, fact.number) in names)
+    return [fact for fact in stored if fact.name not in known]
+
+
+def stored_ids(site: Site) -> list[RegistrationId]:
+    """Return the registrations whose record lies in the store, sorted."""
+    found = (parse_fact(name) for name in site.objects.names("registrations/"))
+    return [fact.registration for fact in found if fact is not None and fact.kind is Kind.REGISTRATION]
+
+
+def _same(what: str, *pairs: tuple[object, object]) -> None:
+    if any(one != other for one, other in pairs):
+        raise Malformed(what, "it belongs under another name")
+
+
+def _registration(_site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(Registered, body)
+    _same("registration record", (record.registration, fact.registration))
+    row = {
+        "id": record.registration,
+        "name": record.name,
+        "sign_key": record.sign_key,
+        "restore_key": record.restore_key,
+        "registered_at": to_ns(record.registered_at),
+        "key_epoch": 0,
+        "retention_number": 0,
+        "generation": 0,
+    }
+    return lambda connection: _execute(connection, insert(registrations).values(row))
+
+
+def _keys(_site: Site, fact: Fact, _body: bytes) -> Change:
+    newer = update(registrations).where(registrations.c.id == fact.registration)
+    newer = newer.where(registrations.c.key_epoch < fact.number).values(key_epoch=fact.number)
+    return lambda connection: _execute(connection, newer)
+
+
+def _retention(_site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(RetentionSet, body)
+    _same("retention record", (record.registration, fact.registration))
+    rule = record.retention
+    newer = update(registrations).where(registrations.c.id == fact.registration)
+    newer = newer.where(registrations.c.retention_number < fact.number).values(
+        retention_number=fact.number,
+        daily=rule.daily,
+        weekly=rule.weekly,
+        monthly=rule.monthly,
+        yearly=rule.yearly,
+    )
+    return lambda connection: _execute(connection, newer)
+
+
+def _loss(site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(Loss, body)
+    _same("loss record", (record.registration, fact.registration))
+    rid = fact.registration
+    newer = update(registrations).where(registrations.c.id == rid, registrations.c.generation < fact.number)
+
+    def change(connection: Connection) -> None:
+        # A pack may have been stored again since: only what is not there now is lost.
+        gone = [pack for pack in record.packs if site.objects.size(pack_name(rid, pack)) is None]
+        rows.drop_packs(connection, rid, gone, _needed(site, rid, gone) if gone else {})
+        connection.execute(newer.values(generation=fact.number))
+
+    return change
+
+
+def _needed(site: Site, rid: RegistrationId, gone: list[PackId]) -> dict[int, list[PackId]]:
+    """Return which of these packs each point needs, by its place in the chain."""
+    lost = frozenset(gone)
+    needed: dict[int, list[PackId]] = {}
+    for seq, _ in site.seqs(rid):
+        # A point whose object is damaged itself is the scrub's finding; it must not keep this loss from being seen.
+        with suppress(DataError):
+            ids = [ref.id for ref in decode_manifest(site.kept(rid, seq).manifest).packs if ref.id in lost]
+            if ids:
+                needed[seq] = ids
+    return needed
+
+
+def _seal(site: Site, fact: Fact, body: bytes) -> Change:
+    seal = check_seal(body, _sign_key(site, fact.registration))
+    _same("seal", (seal.registration, fact.registration), (seal_name(seal.registration, seal.seed), fact.name))
+    row = {
+        "registration": seal.registration,
+        "seed": seal.seed,
+        "device": seal.device,
+        "order_name": seal.order,
+        "container": seal.container,
+        "seal_hash": seal_hash(body),
+        "manifest_hash": seal.manifest_hash,
+        "packs": len(seal.packs),
+        "stored_bytes": seal.stored_bytes,
+    }
+    return lambda connection: rows.add_seed(connection, row, (pack.id for pack in seal.packs))
+
+
+def _deficits(_site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(Deficits, body)
+    _same("deficit record", (record.registration, fact.registration), (record.seed, _seed(fact)))
+    values = {
+        "deficit_number": fact.number,
+        "deficits": len(record.deficits),
+        "deficits_at": to_ns(record.found_at),
+    }
+    return lambda connection: rows.update_seed(connection, fact.registration, record.seed, values)
+
+
+def _release(_site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(Released, body)
+    _same("release record", (record.registration, fact.registration), (record.seed, _seed(fact)))
+    values = {"released_at": to_ns(record.released_at)}
+    return lambda connection: rows.update_seed(connection, fact.registration, record.seed, values)
+
+
+def _receipt(_site: Site, fact: Fact, body: bytes) -> Change:
+    kept = decode(Receipt, body)
+    signing.verify(kept.vault_key, signing.RECEIPT, kept.body, kept.signature)
+    receipt = decode_receipt(kept.body)
+    _same("receipt", (receipt.registration, fact.registration), (receipt.seed, _seed(fact)))
+    values = {"received_at": to_ns(receipt.received_at)}
+    return lambda connection: rows.update_seed(connection, fact.registration, receipt.seed, values)
+
+
+def _countersigned(site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(Countersigned, body)
+    signing.verify(_sign_key(site, fact.registration), signing.COUNTERSIGN, record.body, record.signature)
+    receipt = decode_receipt(record.body)
+    _same("countersignature", (receipt.registration, fact.registration), (receipt.seed, _seed(fact)))
+    values = {"countersigned_at": to_ns(record.signed_at)}
+    return lambda connection: rows.update_seed(connection, fact.registration, receipt.seed, values)
+
+
+def _expired(_site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(Expired, body)
+    _same("tombstone", (record.registration, fact.registration), (record.seq, fact.number))
+    forget = delete(facts).where(
+        facts.c.registration == fact.registration, facts.c.name == point_name(fact.registration, fact.number)
+    )
+
+    def change(connection: Connection) -> None:
+        rows.expire_point(connection, record)
+        connection.execute(forget)
+
+    return change
+
+
+def _point(site: Site, fact: Fact, body: bytes) -> Change:
+    record = decode(KeptPoint, body)
+    manifest = check_signature(record.manifest, _sign_key(site, fact.registration))
+    _same("kept point", (manifest.registration, fact.registration), (manifest.seq, fact.number))
+    point = point_id(record.manifest)
+    return lambda connection: rows.add_point(connection, record.received_at, manifest, point)
+
+
+def _seed(fact: Fact) -> SeedId:
+    """Return the seed that a fact's name speaks of."""
+    return SeedId(bytes.fromhex(fact.name.split("/")[2][:32]))
+
+
+def _sign_key(site: Site, rid: RegistrationId) -> bytes:
+    key = site.row(rid).sign_key
+    if not isinstance(key, bytes):
+        raise Corrupt("the vault's catalog", f"the signing key of registration {rid.hex()}")
+    return key
+
+
+def _execute(connection: Connection, statement: object) -> None:
+    connection.execute(statement)  # type: ignore[call-overload]
+
+
+_READERS: Final[Mapping[Kind, Callable[[Site, Fact, bytes], Change]]] = {
+    Kind.REGISTRATION: _registration,
+    Kind.KEYS: _keys,
+    Kind.RETENTION: _retention,
+    Kind.LOSS: _loss,
+    Kind.SEAL: _seal,
+    Kind.DEFICITS: _deficits,
+    Kind.RELEASE: _release,
+    Kind.RECEIPT: _receipt,
+    Kind.COUNTERSIGNED: _countersigned,
+    Kind.EXPIRED: _expired,
+    Kind.POINT: _point,
+}

@@ -1,0 +1,102 @@
+"""Makes the catalog again from the objects. They are the truth; what rebuild gives is what was there."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from wain.base.errors import DataError
+from wain.base.ids import RegistrationId
+from wain.base.sizes import BLOCK_BYTES
+from wain.pack.format import FOOTER_BYTES
+from wain.storage.durable import writing
+from wain.vault.adopting import Problem, adopt, stored_ids, take_in
+from wain.vault.catalog import Catalog, insert_rows, packs, points
+from wain.vault.objects import packs_prefix, parse_pack, registration_name
+from wain.vault.site import MAX_STORED_BYTES, Site
+
+CATALOG_FILE: Final = "catalog.sqlite"
+_FRESH_FILE: Final = "catalog.fresh"
+_SIDES: Final = ("", "-wal", "-shm")
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildReport:
+    """What a rebuild found. `problems` are objects that could not be taken in; they are still there."""
+
+    registrations: int
+    packs: int
+    points: int
+    problems: tuple[Problem, ...]
+
+
+def rebuild(site: Site, root: Path) -> RebuildReport:
+    """Fill the catalog from the objects alone, in one transaction at the end. Leases and condemnations begin anew.
+
+    A pack counts as present by its name and a plausible size, as it was verified before it got its name; a check
+    reads its bytes.
+    """
+    with site.lock:
+        fresh = root / _FRESH_FILE
+        _remove(fresh)
+        catalog = Catalog(fresh)
+        try:
+            beside = replace(site, catalog=catalog)
+            problems: list[Problem] = []
+            for rid in stored_ids(beside):
+                name = registration_name(rid)
+                # A damaged record is named by `adopt` below; without it nothing of the server can be taken in.
+                with contextlib.suppress(DataError):
+                    take_in(beside, name, beside.objects.read(name))
+                    problems += _count_packs(beside, rid)
+            report = _report(beside, problems + adopt(beside))
+        finally:
+            catalog.close()
+        site.catalog.replace_facts(fresh)
+        _remove(fresh)
+        site.unsure = False
+    return report
+
+
+def set_catalog_aside(root: Path) -> None:
+    """Rename a catalog that SQLite cannot read, with what belongs to it. Nothing is deleted."""
+    number = 0
+    while (root / f"{CATALOG_FILE}.damaged-{number}").exists():
+        number += 1
+    for side in _SIDES:
+        with writing(CATALOG_FILE), contextlib.suppress(FileNotFoundError):
+            os.rename(root / f"{CATALOG_FILE}{side}", root / f"{CATALOG_FILE}.damaged-{number}{side}")
+
+
+def _count_packs(site: Site, rid: RegistrationId) -> list[Problem]:
+    problems: list[Problem] = []
+
+    def found() -> Iterator[dict[str, Any]]:
+        for name in site.objects.names(packs_prefix(rid)):
+            pack, size = parse_pack(name), site.objects.size(name) or 0
+            if pack is None:
+                problems.append(Problem(name, "it is not the name of a pack"))
+            elif size % BLOCK_BYTES or not FOOTER_BYTES < size <= MAX_STORED_BYTES:
+                problems.append(Problem(name, f"{size} bytes cannot be a pack"))
+            else:
+                yield {"registration": rid, "pack": pack, "stored_bytes": size}
+
+    with site.catalog.write() as connection:
+        insert_rows(connection, packs, found())
+    return problems
+
+
+def _report(site: Site, problems: list[Problem]) -> RebuildReport:
+    with site.catalog.read() as connection:
+        counts = [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (packs, points)]
+    return RebuildReport(len(site.ids()), counts[0], counts[1], tuple(problems))
+
+
+def _remove(path: Path) -> None:
+    for side in _SIDES:
+        with writing(str(path)), contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}{side}")

@@ -1,0 +1,86 @@
+"""Devices, packs and targets for tests. Packs are keyless: random bodies with a true footer."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blake3 import blake3
+
+from wain.base.ids import DeviceId, RegistrationId, SeedId
+from wain.base.progress import Silent
+from wain.chunk.names import ChunkType
+from wain.device.label import LABEL_FILE, Label, encode_label
+from wain.device.seal import Seal
+from wain.device.target import DeviceTarget
+from wain.device.writer import DeviceWriter
+from wain.keys.secret import Secret
+from wain.keys.signing import SEAL, public_key, sign
+from wain.pack.format import Footer, encode_footer, pack_id
+from wain.pack.verify import leaf_hashes
+from wain.pack.writer import SealedPack
+
+SIGNER = Secret(bytes(range(32)))
+DEVICE = DeviceId(b"D" * 16)
+REGISTRATION = RegistrationId(b"R" * 16)
+SEED = SeedId(b"S" * 16)
+ORDER = "branch-7"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MANIFEST = b"the manifest of these tests"
+
+
+def clock() -> datetime:
+    return NOON
+
+
+def sign_seal(body: bytes) -> bytes:
+    return sign(SIGNER, SEAL, body)
+
+
+def make_pack(number: int, size: int = 12288, kind: ChunkType = ChunkType.DATA) -> SealedPack:
+    """A pack of `size` stored bytes, the same for the same number."""
+    body = random.Random(number).randbytes(size - 4096)
+    footer = encode_footer(Footer(kind, len(body), len(body) - 16, 16, leaf_hashes(memoryview(body))))
+    return SealedPack(pack_id(footer), kind, body + footer, ())
+
+
+def make_pack_of(body_bytes: int, number: int = 0) -> SealedPack:
+    """A pack with a body of that many bytes."""
+    return make_pack(number, body_bytes + 4096)
+
+
+def make_device(root: Path, order: str = ORDER, device: DeviceId = DEVICE) -> Path:
+    """Prepare a directory as the service prepares a device."""
+    (root / "PageBlob").mkdir(parents=True)
+    label = Label(device, "WD-1", order, "DataBoxDisk", 10**9, NOON)
+    (root / LABEL_FILE).write_bytes(encode_label(label))
+    return root
+
+
+def target(root: Path, **changes: object) -> DeviceTarget:
+    values: dict[str, object] = {
+        "root": root,
+        "registration": REGISTRATION,
+        "seed": SEED,
+        "order": ORDER,
+        "sign_key": public_key(SIGNER),
+    }
+    return DeviceTarget(**(values | changes))  # type: ignore[arg-type]
+
+
+def open_writer(root: Path, **changes: object) -> DeviceWriter:
+    return DeviceWriter.open(target(root, **changes), clock)
+
+
+def seal_device(root: Path, packs: list[SealedPack], **changes: object) -> Seal:
+    with open_writer(root, **changes) as writer:
+        for pack in packs:
+            writer.put(pack)
+        return writer.finish(MANIFEST, sign_seal, Silent())
+
+
+def container_of(root: Path, **changes: object) -> Path:
+    return root / "PageBlob" / target(root, **changes).container
+
+
+def manifest_hash() -> bytes:
+    return blake3(MANIFEST).digest()
