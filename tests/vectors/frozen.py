@@ -41,6 +41,5 @@ def error_name(call) -> str:
     try:
         call()
     except WainError as error:
-        assert str(error)
-        return type(error).__name__
+        return type(error).__name__ if str(error) else "an error without words"
     return "ok"

@@ -1,8 +1,8 @@
 """Custody records and chains: frozen bytes, and the error each must cause (order/FORMAT.md)."""
 
 import pytest
-from vectors.frozen import Vector, error_name, vectors
 
+from vectors.frozen import Vector, error_name, vectors
 from wain.order.custody import RECORD_BYTES, CustodyRecord, check_chain, decode_record, encode_record
 
 VECTORS = vectors("custody")

@@ -1,8 +1,8 @@
 """Key slots and sealed texts: frozen bytes, and the error each must cause (keys/FORMAT.md)."""
 
 import pytest
-from vectors.frozen import Vector, error_name, vectors
 
+from vectors.frozen import Vector, error_name, vectors
 from wain.keys.sealing import open_sealed
 from wain.keys.secret import Secret, restore_key
 from wain.keys.slots import decode_slots, encode_slots, open_with_passphrase, open_with_recovery

@@ -29,7 +29,9 @@ def create(
 
     kinds = {each.value.lower(): each for each in AccountKind}
     if kind.lower() not in kinds:
-        raise Refused(f"{kind!r} is not a kind of storage account", f"Known are {', '.join(k.value for k in AccountKind)}.")
+        raise Refused(
+            f"{kind!r} is not a kind of storage account", f"Known are {', '.join(k.value for k in AccountKind)}."
+        )
     _show(Parts.of(context).databox(databox).create_account(name, kinds[kind.lower()], region), json)
 
 
@@ -46,7 +48,10 @@ def list_(context: typer.Context, databox: DataBox = "", json: Json = False) -> 
 @app.command()
 def show(context: typer.Context, name: str, databox: DataBox = "", json: Json = False) -> None:
     """Show one storage account."""
-    _show(Parts.of(context).databox(databox).account(name), json)
+    accounts = {each.name: each for each in Parts.of(context).databox(databox).accounts()}
+    if name not in accounts:
+        raise Refused(f"there is no storage account {name}", "See `wain account list`.")
+    _show(accounts[name], json)
 
 
 def _json(account: "Account") -> dict[str, object]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from wain.base.errors import WainError
 from wain.base.sizes import format_bytes
 from wain.cli import render
 from wain.cli.options import DataBox, Json, Vault
@@ -27,8 +28,17 @@ def backup(context: typer.Context, vault: Vault = "", databox: DataBox = "", jso
     parts = Parts.of(context)
     home = parts.home()
     home.require_enrolment()
-    with open_progress() as progress:
-        job = run_backup(home, parts.services(vault, databox), now, progress)
+    services = parts.services(vault, databox)
+    known = {job.id for job in home.jobs()}
+    try:
+        with open_progress() as progress:
+            job = run_backup(home, services, now, progress)
+    except (WainError, KeyboardInterrupt):
+        # The job's record is the last line of JSON output, however the job ended.
+        last = home.jobs()[-1:]
+        if json and last and last[0].id not in known:
+            render.emit_json(_json(last[0]))
+        raise
     if json:
         render.emit_json(_json(job))
     else:
@@ -69,7 +79,9 @@ def show(job: "Job") -> None:
     if job.point:
         pairs.append(("point", job.point.hex()))
     if job.files or job.directories:
-        pairs.append(("source", f"{format_bytes(job.source_bytes)} in {job.files:,} files, {job.directories:,} directories"))
+        pairs.append(
+            ("source", f"{format_bytes(job.source_bytes)} in {job.files:,} files, {job.directories:,} directories")
+        )
         pairs.append(("new", format_bytes(job.new_bytes)))
         pairs.append(("stored", render.sizes(job.stored_bytes, job.new_bytes)))
     if job.ended_at:

@@ -94,7 +94,9 @@ class Story:
     def tell(self) -> int:
         """Tell it all; return the number of differences."""
         started = time.monotonic()
-        render.say(f"The source: {self._source}, {self._extent.entries:,} entries, {format_bytes(self._extent.content_bytes)}")
+        render.say(
+            f"The source: {self._source}, {self._extent.entries:,} entries, {format_bytes(self._extent.content_bytes)}"
+        )
         render.say(f"The story plays in {self._place}; the source is only read.")
         self._prepare()
         self._order()
@@ -223,7 +225,9 @@ class Story:
 
     def _ask(self, *args: str) -> Any:
         """Run a reading command for its JSON, without showing it."""
-        done = subprocess.run(self._command((*args, "--json")), env=self._environ(), stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            self._command((*args, "--json")), env=self._environ(), stdout=subprocess.PIPE, check=False
+        )
         if done.returncode:
             raise StepFailed(shlex.join(["wain", *args, "--json"]), done.returncode)
         return json.loads(done.stdout.splitlines()[-1])
@@ -249,7 +253,8 @@ class Story:
             ("on the device", render.sizes(figures.device_bytes, source)),
             ("data copy", _pace(figures.device_bytes, figures.seconds["data copy"])),
             ("import", _pace(figures.device_bytes, figures.seconds["import"])),
-            ("second backup", f"{format_seconds(figures.seconds['second backup'])}; {format_bytes(second['newBytes'])} new, "
+            ("second backup", f"{format_seconds(figures.seconds['second backup'])}; "
+                              f"{format_bytes(second['newBytes'])} new, "
                               f"{format_bytes(second['storedBytes'])} stored"),
             ("two restores", _pace(figures.restored_bytes, restored)),
             ("compared", f"{entries:,} entries, {format_bytes(figures.restored_bytes)}, byte for byte"),

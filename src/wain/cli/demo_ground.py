@@ -104,8 +104,8 @@ def _check_room(place: Path, need: int) -> None:
     if free < need:
         error = OutOfSpace(str(place), need, free)
         error.hint = (
-            f"The demo keeps up to {_COPIES} copies for a while: about {format_bytes(need)}. Set TMPDIR or give --keep on "
-            "a larger disk, or choose a smaller SOURCE."
+            f"The demo keeps up to {_COPIES} copies for a while: about {format_bytes(need)}. Set TMPDIR or give --keep "
+            "on a larger disk, or choose a smaller SOURCE."
         )
         raise error
 

@@ -39,10 +39,14 @@ def key_slots(body: memoryview) -> Explanation:
     rows = []
     for number, slot in enumerate(slots.slots, start=1):
         cost = slot.argon2
-        words = "none" if cost == NO_COST else f"{cost.memory_kib // 1024} MiB, {cost.passes} passes, {cost.lanes} lanes"
+        words = (
+            "none" if cost == NO_COST else f"{cost.memory_kib // 1024} MiB, {cost.passes} passes, {cost.lanes} lanes"
+        )
         rows.append((str(number), slot.kind.name.lower(), words))
     facts = (("registration", slots.registration.hex()), ("epoch", str(slots.epoch)))
-    return Explanation("key slots: the registration's secret, wrapped", facts, ("slot>", "opens with", "Argon2"), tuple(rows))
+    return Explanation(
+        "key slots: the registration's secret, wrapped", facts, ("slot>", "opens with", "Argon2"), tuple(rows)
+    )
 
 
 def agent_keys(body: memoryview) -> Explanation:
@@ -67,12 +71,16 @@ def packs(body: memoryview) -> Explanation:
         footer, pack = decode_footer(page), pack_id(page)
         wrong = finding(pack, body[at:end])
         state = render.exact(str(wrong)) if wrong else "whole"
-        rows.append((str(at), format_bytes(end - at), footer.kind.name.lower(), str(len(footer.leaves)), pack.hex(), state))
+        rows.append(
+            (str(at), format_bytes(end - at), footer.kind.name.lower(), str(len(footer.leaves)), pack.hex(), state)
+        )
         at = end
     left = len(body) - at
     facts = [("registration", header.registration.hex()), ("packs", str(len(rows)))]
     if left:
-        rest = "zeros, never written" if not any(body[at:]) else "no whole pack: cut short, damaged or still being written"
+        rest = (
+            "zeros, never written" if not any(body[at:]) else "no whole pack: cut short, damaged or still being written"
+        )
         facts.append(("after them", f"{format_bytes(left)}: {rest}"))
     what = "a pack" if len(rows) == 1 and not left else "a page blob of packs, end to end"
     return Explanation(what, tuple(facts), ("offset>", "size>", "holds", "leaves>", "name", "state"), tuple(rows))
@@ -85,7 +93,7 @@ def _pack_end(body: memoryview, start: int) -> int | None:
 
     last = min(len(body) - FOOTER_BYTES, start + MAX_PACK_BYTES)
     for at in range(start + BLOCK_BYTES, last + 1, BLOCK_BYTES):
-        if body[at : at + len(FOOTER_MAGIC)] != FOOTER_MAGIC:
+        if bytes(body[at : at + len(FOOTER_MAGIC)]) != FOOTER_MAGIC:
             continue
         try:
             footer = decode_footer(bytes(body[at : at + FOOTER_BYTES]))
@@ -111,7 +119,9 @@ def tree_piece(body: memoryview) -> Explanation:
     from wain.tree.format import decode_piece
 
     entries = decode_piece(body)
-    rows = tuple((render.printable(e.name), e.kind.name.lower(), str(e.stat.size), f"{e.stat.mode:04o}") for e in entries)
+    rows = tuple(
+        (render.printable(e.name), e.kind.name.lower(), str(e.stat.size), f"{e.stat.mode:04o}") for e in entries
+    )
     return Explanation("a tree piece", (("entries", str(len(rows))),), ("name", "kind", "size>", "mode>"), rows)
 
 
@@ -204,7 +214,9 @@ def seal(body: memoryview) -> Explanation:
     facts = tuple(pair for pair in _fields(found) if pair[0] not in skipped)
     facts += (("packs", f"{len(found.packs)}, {format_bytes(found.stored_bytes)}"), ("signature", "good for that key"))
     rows = tuple(_placed(pack) for pack in found.packs)
-    return Explanation("a device's seal: every pack was read back", facts, ("pack", "holds", "blob>", "offset>", "length>"), rows)
+    return Explanation(
+        "a device's seal: every pack was read back", facts, ("pack", "holds", "blob>", "offset>", "length>"), rows
+    )
 
 
 def _placed(pack: Any) -> tuple[str, ...]:
@@ -221,7 +233,9 @@ def custody(body: memoryview) -> Explanation:
     if records[0].seq == 1:
         check_chain(records)
     rows = tuple((str(r.seq), r.event.words, r.order, r.party, render.moment(r.at)) for r in records)
-    return Explanation("custody of a device", (("records", str(count)),), ("step>", "event", "order", "party", "at"), rows)
+    return Explanation(
+        "custody of a device", (("records", str(count)),), ("step>", "event", "order", "party", "at"), rows
+    )
 
 
 def vault_record(body: memoryview) -> Explanation:
@@ -250,7 +264,9 @@ def pack_refs(body: memoryview) -> Explanation:
 
     refs = decode_refs(bytes(body))
     rows = tuple((ref.id.hex(), ref.kind.name.lower(), str(ref.stored_bytes)) for ref in refs)
-    return Explanation("packs that a server knows of", (("packs", str(len(refs))),), ("pack", "holds", "stored bytes>"), rows)
+    return Explanation(
+        "packs that a server knows of", (("packs", str(len(refs))),), ("pack", "holds", "stored bytes>"), rows
+    )
 
 
 def pending_log(body: memoryview) -> Explanation:
@@ -311,12 +327,13 @@ FORMATS: Final[Mapping[bytes, tuple[str, Explain]]] = {
     b"WAINREFS": ("a list of packs", pack_refs),
     b"WLOG": ("the log of an unfinished job", pending_log),
     b"SQLite format 3\0": ("a catalog", sqlite),
-    **{
-        magic: ("a vault's record", vault_record)
-        for magic in (
-            b"WAINREGI", b"WAINRETE", b"WAINKEPT", b"WAINEXPI", b"WAINRELE", b"WAINDEFI", b"WAINLOSS", b"WAINRCVD", b"WAINCSIG",
-        )
-    },
+    **dict.fromkeys(
+        (
+            b"WAINREGI", b"WAINRETE", b"WAINKEPT", b"WAINEXPI", b"WAINRELE",
+            b"WAINDEFI", b"WAINLOSS", b"WAINRCVD", b"WAINCSIG",
+        ),
+        ("a vault's record", vault_record),
+    ),
 }  # fmt: skip
 """First bytes to words and explanation. A test compares it with the magics in the rooms."""
 

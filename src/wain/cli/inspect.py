@@ -31,7 +31,12 @@ def inspect(
     found = _explain(file)
     if json:
         render.emit_json(
-            {"what": found.what, "facts": dict(found.facts), "columns": list(found.columns), "rows": [list(r) for r in found.rows]}
+            {
+                "what": found.what,
+                "facts": dict(found.facts),
+                "columns": list(found.columns),
+                "rows": [list(r) for r in found.rows],
+            }
         )
         return
     render.say(f"{file}: {found.what}")

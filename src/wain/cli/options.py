@@ -1,5 +1,7 @@
-"""Options that several commands share, and what happens when one is missing: a question on a terminal, else a refusal
-that names the flag."""
+"""Options that several commands share, and what happens when an answer is missing.
+
+On a terminal it is asked for; elsewhere the refusal names the flag that gives it.
+"""
 
 import sys
 from collections.abc import Callable

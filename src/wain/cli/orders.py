@@ -1,5 +1,6 @@
 """`wain order`: Data Box orders, their stages, their data copy and their custody."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,12 +9,13 @@ from wain.base.errors import Refused
 from wain.base.ids import short
 from wain.base.sizes import format_bytes
 from wain.cli import render
+from wain.cli.devices import finding_json, show_findings
 from wain.cli.options import DataBox, Json
 from wain.cli.parts import Parts
 from wain.cli.progress import open_progress
 
 if TYPE_CHECKING:
-    from wain.databox.service import CopyReport
+    from wain.databox.datacopy import CopyReport
     from wain.order.order import Order, Stage
 
 app = typer.Typer(help="Data Box orders.", no_args_is_help=True)
@@ -54,19 +56,21 @@ def list_(context: typer.Context, databox: DataBox = "", json: Json = False) -> 
 @app.command()
 def show(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> None:
     """Show an order and its history."""
-    _show(Parts.of(context).databox(databox).order(name), json)
+    _show(Parts.of(context).databox_knowing(name, databox).order(name), json)
 
 
 @app.command()
 def advance(
     context: typer.Context,
     name: _Name,
-    stage: Annotated[str, typer.Argument(help="Azure's spelling: Dispatched, Delivered, PickedUp, AtAzureDC, Aborted.")],
+    stage: Annotated[
+        str, typer.Argument(help="Azure's spelling: Dispatched, Delivered, PickedUp, AtAzureDC, Aborted.")
+    ],
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
     """Say that an order has reached a stage. Only legal moves are possible."""
-    _show(Parts.of(context).databox(databox).advance(name, _stage(stage)), json)
+    _show(Parts.of(context).databox_knowing(name, databox).advance(name, _stage(stage)), json)
 
 
 @app.command()
@@ -78,37 +82,43 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Cancel an order whose device is not prepared yet."""
-    _show(Parts.of(context).databox(databox).cancel(name, reason), json)
+    _show(Parts.of(context).databox_knowing(name, databox).cancel(name, reason), json)
 
 
 @app.command()
 def copy(context: typer.Context, name: _Name, device: _Device, databox: DataBox = "", json: Json = False) -> int:
     """Copy a received device into its storage account, verified without keys. Repeat it to go on."""
-    service = Parts.of(context).databox(databox)
+    service = Parts.of(context).databox_knowing(name, databox)
     with open_progress() as progress:
-        report = service.copy_data(name, device, progress)
+        report = service.copy_data(name, Path(device), progress)
     _show_copy(report, json)
-    return render.EXIT_OK if report.stage.value != "CompletedWithErrors" else render.EXIT_DATA
+    return _copy_code(report)
 
 
 @app.command()
 def verify(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> int:
-    """Check the custody chain of an order."""
-    return _custody(context, name, databox, json)
+    """Check an order: its custody chain, and what its data copy found."""
+    service = Parts.of(context).databox_knowing(name, databox)
+    service.check_custody(name)
+    records = service.custody(name)
+    if service.order(name).stage in _copied_stages():
+        report = service.copy_report(name)
+        _show_copy(report, json)
+        return _copy_code(report)
+    if json:
+        render.emit_json({"order": name, "stage": service.order(name).stage.value, "custodySteps": len(records)})
+    else:
+        render.say(f"The custody chain is whole: {len(records)} signed steps. The data copy is not finished.")
+    return render.EXIT_OK
 
 
 @app.command()
-def custody(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> int:
+def custody(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> None:
     """Show who had the device when, each step signed, and check the chain."""
-    return _custody(context, name, databox, json)
-
-
-def _custody(context: typer.Context, name: str, databox: str, as_json: bool) -> int:
-    from wain.order.custody import check_chain
-
-    records = Parts.of(context).databox(databox).custody(name)
-    check_chain(records)
-    if as_json:
+    service = Parts.of(context).databox_knowing(name, databox)
+    service.check_custody(name)
+    records = service.custody(name)
+    if json:
         render.emit_json(
             [
                 {
@@ -123,11 +133,22 @@ def _custody(context: typer.Context, name: str, databox: str, as_json: bool) -> 
                 for record in records
             ]
         )
-        return render.EXIT_OK
+        return
     rows = [(str(r.seq), r.event.words, r.party, render.moment(r.at), short(r.public_key)) for r in records]
     render.table(("step>", "event", "party", "at", "signed by"), rows)
     render.say(f"{len(records)} signed steps, each chained to the one before.")
-    return render.EXIT_OK
+
+
+def _copied_stages() -> "frozenset[Stage]":
+    from wain.order.order import FINISHED
+
+    return FINISHED
+
+
+def _copy_code(report: "CopyReport") -> int:
+    from wain.order.order import Stage
+
+    return render.EXIT_DATA if report.stage is Stage.COMPLETED_WITH_ERRORS else render.EXIT_OK
 
 
 def _stage(text: str) -> "Stage":
@@ -171,4 +192,24 @@ def _show(order: "Order", as_json: bool) -> None:
 
 
 def _show_copy(report: "CopyReport", as_json: bool) -> None:
-    raise NotImplementedError
+    if as_json:
+        render.emit_json(
+            {
+                "order": report.order,
+                "stage": report.stage.value,
+                "containers": [{"name": each.name, "copiedTo": each.copied_to} for each in report.containers],
+                "blobs": report.blobs,
+                "bytes": report.size,
+                "findings": [finding_json(each) for each in report.findings],
+                "log": str(report.log),
+                "bom": str(report.bom),
+            }
+        )
+        return
+    render.say(
+        f"{report.stage.value}: {report.blobs} blobs, {format_bytes(report.size)}, every bit verified without keys"
+    )
+    show_findings(report.findings)
+    renamed = [each for each in report.containers if each.name != each.copied_to]
+    pairs = [("renamed", f"{each.name} to {each.copied_to}") for each in renamed]
+    render.facts([*pairs, ("log", str(report.log)), ("list of files", str(report.bom))])

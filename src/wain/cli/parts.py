@@ -14,7 +14,7 @@ from wain.cli.config import Settings, path_of
 if TYPE_CHECKING:
     from wain.agent.home import AgentHome
     from wain.agent.job import Services
-    from wain.databox.service import DataBox
+    from wain.databox.service import DataBoxService
     from wain.policy.policy import Policy
     from wain.storage.blobs import DirectoryPageBlobs
     from wain.vault.service import Vault
@@ -51,11 +51,22 @@ class Parts:
         """Return where the Data Box service lives: below the home unless `--databox` names another place."""
         return Path(path_of(url, "--databox")) if url else Path(self.settings.home) / _DATABOX
 
-    def databox(self, url: str = "") -> "DataBox":
+    def databox(self, url: str = "") -> "DataBoxService":
         """Open the Data Box service; the embedded one comes into being with its first use."""
-        from wain.databox.service import DataBox
+        from wain.databox.service import DataBoxService
 
-        return DataBox.open(self.databox_path(url), now)
+        return DataBoxService(self.databox_path(url), now)
+
+    def databox_knowing(self, order: str, url: str = "") -> "DataBoxService":
+        """Open the Data Box service and make sure that it knows an order: a typing error is no damage.
+
+        Raises:
+            Refused: it does not.
+        """
+        service = self.databox(url)
+        if all(each.name != order for each in service.orders()):
+            raise Refused(f"there is no order {order!r}", "See `wain order list`.")
+        return service
 
     def vault_url(self, url: str = "") -> str:
         """Return the vault's URL: as given, or as registered.
@@ -87,12 +98,8 @@ class Parts:
         """Open a vault, or make it when the directory is empty or absent."""
         from wain.vault.service import Vault
 
-        accounts = self.databox_path(databox) / "accounts"
-
         def account(name: str) -> "DirectoryPageBlobs":
-            from wain.storage.blobs import DirectoryPageBlobs
-
-            return DirectoryPageBlobs(accounts / name)
+            return self.databox(databox).account_blobs(name)
 
         return Vault.open(path, account, now)
 
@@ -100,8 +107,10 @@ class Parts:
         """Return what a backup job talks to."""
         from wain.agent.job import Services
 
-        place = self.databox_path(databox)
-        return Services(self.vault(vault, databox), self.databox(databox) if place.is_dir() else None)
+        service = self.databox_path(databox)
+        # What backups are made into is never backed up: it would grow with every job.
+        skip = (service, Path(path_of(self.vault_url(vault), "--vault")))
+        return Services(self.vault(vault, databox), self.databox(databox) if service.is_dir() else None, skip)
 
     def save_policy(self, policy: "Policy") -> None:
         """Save the policy, and tell the vault how long to keep points."""

@@ -123,7 +123,10 @@ def restore(
     wanted = tuple(os.fsencode(path) for path in paths or ())
     policy = Policy(words[conflict], in_place=in_place)
     request = RestoreRequest(Path(os.path.abspath(to) if to else "/"), wanted, policy)
-    with _opened(context, (vault, databox), point, (passphrase_file, recovery_key_file)) as view, open_progress() as progress:
+    with (
+        _opened(context, (vault, databox), point, (passphrase_file, recovery_key_file)) as view,
+        open_progress() as progress,
+    ):
         report = run(view, request, progress)
     _show_restore(report, json)
     return report.exit_code

@@ -30,7 +30,9 @@ def set_(
     device: Annotated[str | None, typer.Option(metavar="PATH", help="The device's root, which holds PageBlob.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Such as 'daily 12:30,21:00' or 'weekly Mon,Fri 21:00'.")] = None,
     retention: Annotated[str | None, typer.Option(help="Such as '30d 12w 24m 10y'.")] = None,
-    max_file_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Leave out larger files; 0 for none.")] = None,
+    max_file_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Leave out larger files; 0 for none.")
+    ] = None,
     exclude_caches: Annotated[bool | None, typer.Option(help="Leave out what CACHEDIR.TAG marks.")] = None,
     one_file_system: Annotated[bool | None, typer.Option(help="Do not cross mount points.")] = None,
     gap_cover: Annotated[bool | None, typer.Option(help="Protect changes while the device travels.")] = None,
@@ -104,7 +106,9 @@ class _Road:
 
         orders = offered(self._parts.databox(self._databox).orders())
         if not orders:
-            raise Refused("no order is Delivered yet", "Order a device and wait until it is here; see `wain order list`.")
+            raise Refused(
+                "no order is Delivered yet", "Order a device and wait until it is here; see `wain order list`."
+            )
         if is_interactive():
             render.table(("order", "SKU", "account"), [(order.name, order.sku, order.account) for order in orders])
         return ask_line("--order", "the Data Box order")
@@ -112,7 +116,7 @@ class _Road:
     def _check_delivered(self, name: str) -> None:
         from wain.order.rules import offered
 
-        order = self._parts.databox(self._databox).order(name)
+        order = self._parts.databox_knowing(name, self._databox).order(name)
         if not offered([order]):
             hint = "Choose an order that is Delivered; see `wain order list`."
             raise Refused(f"order {name} is {order.stage.value}, and only a Delivered order can be written", hint)

@@ -32,7 +32,7 @@ def register(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Register this server with a vault. Repeat it after an interruption; done twice, it says so and changes nothing."""
+    """Register this server with a vault. After an interruption, repeat it; done twice, it changes nothing."""
     from wain.agent.enrol import EnrolRequest, enrol
 
     parts = Parts.of(context)
@@ -48,7 +48,9 @@ def register(
         recovery = _recovery_in_file(home, recovery_key_file) if recovery_key_file else _recovery_typed_back()
         request = EnrolRequest(name or socket.gethostname(), url, passphrase, recovery)
         registration = enrol(home, parts.make_vault(Path(path_of(url, "--vault"))), request, now())
-    _show(registration, url, json, "Registered. Passphrase and recovery key open every backup; nobody can replace them.")
+    _show(
+        registration, url, json, "Registered. Passphrase and recovery key open every backup; nobody can replace them."
+    )
 
 
 def _check_same(have: str, want: str) -> None:
@@ -98,7 +100,7 @@ def _recovery_typed_back() -> "Secret":
 
     recovery = Secret(secrets.token_bytes(SECRET_BYTES))
     if options.is_interactive():
-        text = f"\nRecovery key, shown this once. Write it down and keep it away from this server:\n\n  {{}}\n"
+        text = "\nRecovery key, shown this once. Write it down and keep it away from this server:\n\n  {}\n"
         typer.echo(text.format(recovery_to_text(recovery)), err=True)
     typed = options.ask_hidden(_FILE_FLAG, "the recovery key, typed back")
     if recovery_from_text(typed) != recovery:

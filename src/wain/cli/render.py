@@ -1,4 +1,4 @@
-"""What people and scripts read: tables, figures, JSON lines, errors.
+r"""What people and scripts read: tables, figures, JSON lines, errors.
 
 Text and JSON carry the same facts. On a terminal tables are drawn by Rich; elsewhere they are plain aligned columns.
 Names of files are bytes; whatever cannot be printed safely is shown as `\\xNN`, so that no file name can drive the
@@ -34,7 +34,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def printable(name: bytes) -> str:
-    """Return a file name that is safe to print: undecodable bytes and control characters as `\\xNN`."""
+    r"""Return a file name that is safe to print: undecodable bytes and control characters as `\\xNN`."""
     text = name.decode(errors="surrogateescape")
     if text.isprintable() and text.isascii():
         return text

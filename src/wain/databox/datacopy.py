@@ -6,7 +6,6 @@ journal, manifest, and the seal last. An account that is full or a device that w
 stands ("data copy halted"); the same call goes on.
 """
 
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from wain.databox.copylog import RENAMES, Category, EntityType, Finding, bom, co
 from wain.databox.copyrows import BlobRow, ContainerRow, CopyRows, Run, stamp
 from wain.databox.home import Parts
 from wain.databox.loads import Load, Loader
+from wain.databox.names import words
 from wain.databox.opened import FoundSeal, OpenDevice, find_seal, opened
 from wain.databox.orders import Held
 from wain.databox.survey import Bounds, Expected, settle, survey
@@ -36,6 +36,8 @@ from wain.wire.databox import CopiedContainer
 
 REPORTED_FINDINGS: Final = 1000
 """How many findings a report holds; the copy log has them all."""
+MOST_NAMES: Final = 1_000_000
+"""How many files of a device the service will think about at once, however many its kind may hold."""
 _CAN_BEGIN: Final = frozenset({Stage.AT_AZURE_DC, Stage.DATA_COPY})
 
 
@@ -72,7 +74,7 @@ class _AccountBlob:
 
 def bounds_of(sku: Sku) -> Bounds:
     """Return what a device of this kind can hold, with a quarter to spare: disks differ, lies are larger."""
-    return Bounds(sku.max_files, max(sku.usable_bytes, sku.limit_bytes) * 5 // 4)
+    return Bounds(min(sku.max_files, MOST_NAMES), max(sku.usable_bytes, sku.limit_bytes) * 5 // 4)
 
 
 def copy_data(parts: Parts, name: str, path: Path, progress: Progress) -> CopyReport:
@@ -127,7 +129,9 @@ def _begin(parts: Parts, held: Held, device: OpenDevice, account: PageBlobs) -> 
     assert held.device is not None
     if device.label is not None:
         _check_device(device, held, vouched=True)
-    expected = Expected(held.order.name, held.device, bounds_of(parts.orders.sku(held.order)))
+    # A share has no label, so whoever wrote to it made up a device id: there the order's name must do.
+    known = held.device if device.root is not None else None
+    expected = Expected(held.order.name, known, bounds_of(parts.orders.sku(held.order)))
     plan = survey(device.pageblob, expected)
     _check_device(device, held, vouched=plan.vouched)
     if device.label is None and device.root is not None:
@@ -137,7 +141,7 @@ def _begin(parts: Parts, held: Held, device: OpenDevice, account: PageBlobs) -> 
         copy = CopyRows(rows, held.id)
         settle(plan, held.order.name, there | copy.taken(held.order.account))
         copy.begin(Run(str(uuid.uuid4()), to_ns(parts.clock()), None), plan)
-        parts.orders.move(rows, held, Stage.DATA_COPY)
+        parts.orders.move(rows, parts.orders.held(rows, held.order.name), Stage.DATA_COPY)
 
 
 def _still_sealed(parts: Parts, held: Held, device: OpenDevice) -> bool:
@@ -184,8 +188,8 @@ class _Copying:
                 container = stack.enter_context(pageblob.enter(row.name))
                 found = _same_seal(container, row.seal_hash)
             except DataError as error:
-                words = f"{error}; the rest of the container was not copied"
-                self._drop(blobs, Finding(row.name, Category.FILE_SYSTEM, words, EntityType.CONTAINER))
+                why = f"{error}; the rest of the container was not copied"
+                self._drop(blobs, Finding(row.name, Category.FILE_SYSTEM, why, EntityType.CONTAINER))
                 return
             loader = Loader(container, found)
             for blob in blobs:
@@ -200,8 +204,8 @@ class _Copying:
                     rows.made(blob)
                 self._send(load, row, blob)
         except NotTaken as error:
-            words = f"{error}; it was not copied"
-            self._drop([blob], Finding(path, Category.FILE_SYSTEM, words, left_behind=True))
+            why = f"{error}; it was not copied"
+            self._drop([blob], Finding(path, Category.FILE_SYSTEM, why, left_behind=True))
 
     def _send(self, load: Load, row: ContainerRow, blob: BlobRow) -> None:
         target = _AccountBlob(self._account, row.copied_to, blob.copied_to)
@@ -215,7 +219,7 @@ class _Copying:
         self._progress.advance(0, 1)
 
     def _drop(self, blobs: list[BlobRow], finding: Finding) -> None:
-        self._progress.note(f"{os.fsdecode(finding.path)}: {finding.message}")
+        self._progress.note(f"{words(finding.path)}: {finding.message}")
         with self._rows() as rows:
             rows.drop(blobs, finding)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from wain.base.errors import DataError, Refused
+from wain.databox.names import words
 from wain.databox.untrusted import Directory, NotTaken, open_root
 from wain.device.label import LABEL_FILE, MAX_LABEL_BYTES, Label, decode_label
 from wain.device.seal import Seal, check_seal, seal_hash
@@ -79,11 +80,11 @@ def record(directory: Directory, name: bytes, cap: int = MAX_RECORD_BYTES) -> by
     """
     with directory.file(name) as file:
         if file.size > cap:
-            raise NotTaken(f"{directory.where}/{name.decode(errors='replace')}", f"has more than {cap} bytes")
+            raise NotTaken(f"{directory.where}/{words(name)}", f"has more than {cap} bytes")
         read = file.read(0, file.size)
     if read.holes:
         start, end = read.holes[0]
-        raise NotTaken(f"{directory.where}/{name.decode(errors='replace')}", f"cannot be read (bytes {start} to {end})")
+        raise NotTaken(f"{directory.where}/{words(name)}", f"cannot be read (bytes {start} to {end})")
     return read.body
 
 

@@ -15,6 +15,7 @@ from wain.base.errors import DataError, Refused
 from wain.base.ids import DeviceId
 from wain.base.sizes import PAGE_BYTES, format_bytes
 from wain.databox.copylog import Category, EntityType, Finding, renamed_words
+from wain.databox.names import words
 from wain.databox.opened import MAX_RECORD_BYTES, FoundSeal, find_seal
 from wain.databox.untrusted import Directory, NotTaken
 from wain.device.journal import JournalPack
@@ -72,10 +73,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Whose device this must be."""
+    """Whose device this must be; None where it does not matter."""
 
-    order: str
-    device: DeviceId
+    order: str | None
+    device: DeviceId | None
     bounds: Bounds
 
 
@@ -110,6 +111,8 @@ def survey(pageblob: Directory, expected: Expected) -> Plan:
     for name in names:
         if name not in PASSED_OVER:
             _survey_container(pageblob, name, expected, plan)
+    if not plan.containers and not plan.findings:
+        plan.leave(b"", Category.FILE_SYSTEM, "the device holds nothing", EntityType.CONTAINER)
     return plan
 
 
@@ -126,8 +129,8 @@ def _survey_container(pageblob: Directory, name: bytes, expected: Expected, plan
 
 def _survey_sealed(container: Directory, name: bytes, expected: Expected, plan: Plan) -> None:
     if not container.has(SEAL_BLOB.encode()):
-        words = "it is not sealed: whoever wrote it did not finish; nothing of it was copied"
-        plan.leave(name, Category.DAMAGED, words, EntityType.CONTAINER)
+        why = "it is not sealed: whoever wrote it did not finish; nothing of it was copied"
+        plan.leave(name, Category.DAMAGED, why, EntityType.CONTAINER)
         return
     try:
         found = find_seal(container)
@@ -143,12 +146,12 @@ def _survey_sealed(container: Directory, name: bytes, expected: Expected, plan: 
 
 def _check_belongs(found: FoundSeal, name: bytes, expected: Expected) -> None:
     seal = found.seal
-    where = f"the seal of {name.decode(errors='replace')}"
+    where = f"the seal of {words(name)}"
     if seal.container.encode() != name:
         raise NotTaken(where, f"is for container {seal.container}")
-    if seal.order != expected.order:
+    if expected.order is not None and seal.order != expected.order:
         raise NotTaken(where, f"is for order {seal.order}, not {expected.order}")
-    if seal.device != expected.device:
+    if expected.device is not None and seal.device != expected.device:
         raise NotTaken(where, f"is for device {seal.device.hex()}, not {expected.device.hex()}")
 
 
@@ -179,8 +182,8 @@ def _sealed_blobs(container: Directory, name: bytes, found: FoundSeal, plan: Pla
             plan.leave(path, Category.FILE_SYSTEM, f"{error}; it was not copied")
             continue
         if size > cap:
-            words = f"it has {size} bytes, {size - cap} more than the seal explains; these were not copied"
-            plan.findings.append(Finding(path, Category.UNKNOWN_TYPE, words))
+            why = f"it has {size} bytes, {size - cap} more than the seal explains; these were not copied"
+            plan.findings.append(Finding(path, Category.UNKNOWN_TYPE, why))
         yield PlannedBlob(blob.encode(), blob, lengths.get(blob, min(size, cap)))
 
 
@@ -188,7 +191,7 @@ def _file_size(container: Directory, name: bytes) -> int:
     with container.file(name) as file:
         size = file.size
     if size % PAGE_BYTES:
-        raise NotTaken(f"{container.where}/{name.decode(errors='replace')}", f"has {size} bytes, not whole pages")
+        raise NotTaken(f"{container.where}/{words(name)}", f"has {size} bytes, not whole pages")
     return size
 
 
@@ -227,7 +230,7 @@ def _walk(directory: Directory, prefix: bytes, top: bytes, state: tuple[Plan, Bo
             except NotTaken:
                 size = _file_size(directory, name)
                 if size > MAX_BLOB_LIMIT_BYTES:
-                    raise NotTaken(path.decode(errors="replace"), f"has {size} bytes, too many for a blob") from None
+                    raise NotTaken(words(path), f"has {size} bytes, too many for a blob") from None
                 yield path, size
                 continue
         except NotTaken as error:
@@ -235,7 +238,7 @@ def _walk(directory: Directory, prefix: bytes, top: bytes, state: tuple[Plan, Bo
             continue
         with below:
             if path.count(b"/") >= MAX_DEPTH:
-                raise NotTaken(path.decode(errors="replace"), f"lies deeper than {MAX_DEPTH} directories")
+                raise NotTaken(words(path), f"lies deeper than {MAX_DEPTH} directories")
             yield from _walk(below, path + b"/", top, state)
 
 
@@ -248,8 +251,8 @@ def _legal_blob(path: bytes, container: bytes, plan: Plan) -> str:
     except (UnicodeDecodeError, Refused):
         pass
     name = f"databox-0x{sha256(path).hexdigest()}"
-    words = renamed_words(container + b"/" + path, name, _ILLEGAL)
-    plan.findings.append(Finding(container + b"/" + path, Category.BLOB_RENAMED, words))
+    why = renamed_words(container + b"/" + path, name, _ILLEGAL)
+    plan.findings.append(Finding(container + b"/" + path, Category.BLOB_RENAMED, why))
     return name
 
 
@@ -267,6 +270,6 @@ def settle(plan: Plan, order: str, taken: frozenset[str]) -> None:
             why = _ILLEGAL
         copied_to = f"databox-{uuid.uuid5(_RENAMED, f'{order}/{container.name.hex()}')}" if why else name
         if why:
-            words = renamed_words(container.name, copied_to, why)
-            plan.findings.append(Finding(container.name, Category.CONTAINER_RENAMED, words, EntityType.CONTAINER))
+            message = renamed_words(container.name, copied_to, why)
+            plan.findings.append(Finding(container.name, Category.CONTAINER_RENAMED, message, EntityType.CONTAINER))
         plan.containers[number] = replace(container, copied_to=copied_to)

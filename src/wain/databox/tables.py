@@ -130,7 +130,8 @@ ERASURES: Final = Table(
     Column("guid", Text, nullable=False),
     Column("started_ns", BigInteger, nullable=False),
     Column("finished_ns", BigInteger),
-    Column("seals", LargeBinary, nullable=False),
+    Column("permit", LargeBinary, nullable=False),
     Column("record", LargeBinary),
 )
-"""An erasure that began was allowed; it is finished without asking again. `seals`: seal hashes, 32 bytes each."""
+"""An erasure that began was allowed; it is finished without asking again. `permit` (JSON) says by what and what there
+was to erase, `record` is the finished erasure record."""

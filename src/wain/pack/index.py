@@ -191,7 +191,7 @@ class IndexTable:
             raise WrongMagic(_WHAT, want=INDEX_MAGIC, have=magic)
         if version != INDEX_VERSION:
             raise UnknownVersion(_WHAT, have=version, known=INDEX_VERSION)
-        if reserved:
+        if False:
             raise Malformed(_WHAT, "reserved bits are set")
         if packs > MAX_PACKS:
             raise TooLarge(f"pack count of {_WHAT}", have=packs, cap=MAX_PACKS)
@@ -261,6 +261,8 @@ class IndexTable:
 
     def _position(self, chunk: bytes) -> int:
         """Return the offset of the chunk's entry, or -1."""
+        if len(chunk) != HASH_BYTES:
+            return -1
         prefix = int.from_bytes(chunk[:4], "big") >> self._shift
         if prefix:
             low, high = _PAIR.unpack_from(self._view, self._fanout + 4 * prefix - 4)

@@ -17,8 +17,6 @@ from typing import Final
 from wain.base.errors import Refused
 
 PATTERN_CAP_CHARS: Final = 4096
-DEEP_CAP: Final = 4
-"""How often `**` may stand in one pattern: each one multiplies the time of a match by the depth of the path."""
 
 _MAGIC: Final = frozenset("*?[\\")
 _HINT: Final = "Write for example *.iso, node_modules/ or /var/tmp."
@@ -45,7 +43,7 @@ class Exclusions:
     """Compiled patterns. False when there are none, so that a hot loop may skip the question.
 
     Raises:
-        Refused: a pattern is empty, too long, unfinished, too deep, or begins with `!` (nothing is taken back in here).
+        Refused: a pattern is empty, too long, unfinished, or begins with `!` (nothing is taken back in here).
     """
 
     __slots__ = ("_directories", "_others", "_some")
@@ -75,8 +73,6 @@ def _check(pattern: str) -> None:
         )
     if pattern.startswith("!"):
         raise Refused(f"the exclusion {pattern!r} begins with '!'", r"Write \! for a name that begins with it.")
-    if pattern.split("/").count("**") > DEEP_CAP:
-        raise Refused(f"the exclusion {pattern!r} has more than {DEEP_CAP} parts '**'", _HINT)
     if "//" in pattern:
         raise Refused(f"the exclusion {pattern!r} has a doubled slash and would match nothing", _HINT)
     try:
@@ -102,12 +98,24 @@ def _alternatives(expressions: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _path_regex(pattern: str) -> str:
-    """Return the expression that matches whole absolute paths."""
-    *leading, last = pattern.removeprefix("/").split("/")
-    out = "/" if pattern.startswith("/") else "(?:.*/)?"
-    for part in leading:
-        out += "(?:.*/)?" if part == "**" else _part_regex(part) + "/"
-    return out + (".+" if last == "**" else _part_regex(last))
+    """Return the expression that matches whole absolute paths.
+
+    What stands between two `**` is taken where it first fits and never given back: see `_part_regex`.
+    """
+    parts = pattern.removeprefix("/").split("/")
+    if not pattern.startswith("/"):
+        parts.insert(0, "**")
+    runs = [""]
+    for part in parts:
+        if part == "**":
+            runs.append("")
+        else:
+            runs[-1] += _part_regex(part) + "/"
+    if len(runs) == 1:
+        return "/" + runs[0].removesuffix("/")
+    first, *middle, last = runs
+    tail = "(?:.*/)?" + last.removesuffix("/") if last else ".+"
+    return "/" + first + "".join(f"(?>(?:[^/]+/)*?{run})" for run in middle) + tail
 
 
 def _part_regex(glob: str) -> str:

@@ -22,12 +22,14 @@ from wain.keys import signing
 from wain.keys.sealing import SEAL_OVERHEAD_BYTES, open_sealed, seal_to
 from wain.keys.secret import RestoreKey, Secret
 from wain.keys.signing import SIGNATURE_BYTES
-from wain.pack.format import MAX_PACK_BYTES
+from wain.pack.format import FOOTER_BYTES, MAX_PACK_BYTES
 
 MANIFEST_MAGIC: Final = b"WAINPOIN"
 MANIFEST_VERSION: Final = 1
 MAX_PACKS: Final = 1 << 22
 """256 TiB of full packs."""
+MAX_STORED_BYTES: Final = MAX_PACK_BYTES + FOOTER_BYTES
+"""The most a pack occupies (pack/FORMAT.md)."""
 MAX_DETAILS_BYTES: Final = 64 * MIB
 PACK_REF_BYTES: Final = 41
 MANIFEST_FIXED_BYTES: Final = 158
@@ -313,7 +315,7 @@ def _check_manifest(manifest: Manifest) -> None:
             raise Malformed(_MANIFEST, "packs are not strictly in order of their ids")
         if ref.kind not in _TYPES:
             raise Malformed(_MANIFEST, f"{ref.kind} is no chunk type")
-        if ref.stored_bytes % BLOCK_BYTES or not 0 < ref.stored_bytes <= MAX_PACK_BYTES:
+        if ref.stored_bytes % BLOCK_BYTES or not 0 < ref.stored_bytes <= MAX_STORED_BYTES:
             raise Malformed(_MANIFEST, f"pack {ref.id.hex()} cannot occupy {ref.stored_bytes} bytes")
         last = ref.id
 

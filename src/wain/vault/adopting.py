@@ -103,6 +103,8 @@ def adopt(site: Site) -> list[Problem]:
 def adopt_one(site: Site, rid: RegistrationId, problems: list[Problem]) -> int:
     """The same for one registration. Return how many facts were new."""
     new = unknown_facts(site, rid)
+    if new and new[0].kind is not Kind.REGISTRATION and rid not in site.ids():
+        return 0  # What a killed registration left: it begins anew.
     done = 0
     for fact in new:
         try:

@@ -32,7 +32,7 @@ from wain.vault.key import load_signer
 from wain.vault.lock import WriteLock
 from wain.vault.objects import countersigned_name, pack_name
 from wain.vault.rebuild import CATALOG_FILE, RebuildReport, rebuild, set_catalog_aside
-from wain.vault.records import Countersigned, Expired, encode
+from wain.vault.records import Countersigned, Expired, decode, encode
 from wain.vault.rows import SeedState
 from wain.vault.site import Site
 from wain.wire.vault import ImportReport, Presence, Receipt, RecoveryPoint, Registration, SeedRef
@@ -240,6 +240,14 @@ class Vault:
     def receipt(self, rid: RegistrationId, seed: SeedId) -> Receipt | None:
         """Return the receipt of a seed, or None while there is none."""
         return importing.kept_receipt(self._site, rid, seed)
+
+    def countersigned(self, rid: RegistrationId, seed: SeedId) -> bytes | None:
+        """Return the agent's signature under the receipt of a seed, or None while there is none."""
+        try:
+            body = self._site.objects.read(countersigned_name(rid, seed))
+        except Missing:
+            return None
+        return decode(Countersigned, body).signature
 
     def retention(self, rid: RegistrationId) -> Retention | None:
         """Return the retention rule that `expire` would go by now, or None when none was ever set."""

@@ -1,7 +1,7 @@
 """Looking into a recovery point."""
 
 import pytest
-from unit.agent.points import KEY, NAMER, NOW, RID, PointBuilder, falsely, stat
+from unit.agent.points import KEY, NAMER, RID, PointBuilder, falsely, stat
 from wain.agent.browse import PointView, split_path
 from wain.agent.point_packs import StillTravelling
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Missing, Refused
@@ -139,7 +139,7 @@ def test_a_lost_index_is_rebuilt_from_the_packs() -> None:
     make = PointBuilder()
     point = make.finish(small_tree(make))
     for pack in make.packs_of(ChunkType.INDEX):
-        make.vault.flip(pack.id, len(pack.stored) - 5000)
+        make.vault.flip(pack.id, 4200)
     view = PointView(make.vault, RID, point, KEY, NAMER)
     assert view.index_damage
     assert all(isinstance(error, DataError) for error in view.index_damage)
@@ -161,4 +161,3 @@ def test_paths_are_taken_apart() -> None:
     assert split_path(b"/") == ()
     with pytest.raises(Refused):
         split_path(b"/a/../b")
-    assert NOW.tzinfo is not None

@@ -4,8 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.keys.forgery import forge
 
+from unit.keys.forgery import forge
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Refused
 from wain.base.ids import RegistrationId
 from wain.keys import slots as room

@@ -66,6 +66,10 @@ from wain.policy.exclusion import Exclusions
         ("**/z", b"/a/b/z", False, True),
         ("x/**/y/*.o", b"/q/x/1/2/y/a.o", False, True),
         ("x/**/y/*.o", b"/q/x/1/2/y/3/a.o", False, False),
+        ("/**", b"/a/b", False, True),
+        ("/**/**/z", b"/z", False, True),
+        ("**/**/z/**", b"/a/z/b/c", False, True),
+        ("**/**/z/**", b"/a/z", True, False),
         ("a**b", b"/axxb", False, True),
         ("a**b", b"/ax/xb", False, False),
         # Sets.
@@ -127,7 +131,6 @@ def test_patterns(pattern, path, is_directory, out):
         ("a\\/b", "not a pattern"),
         ("\ud800", "not a pattern"),
         ("a" * 4097, "4,097 characters"),
-        ("**/" * 5 + "a", "more than 4 parts"),
     ],
 )
 def test_what_is_no_pattern(pattern, reason):
@@ -164,7 +167,7 @@ def test_no_pattern_costs_next_to_nothing():
         ("*a" * 60 + "b", b"/" + b"a" * 255),
         ("*" * 60 + "b", b"/" + b"a" * 255),
         ("?*" * 60 + "b", b"/" + b"a" * 255),
-        ("**/a/**/a/**/a/**/b", b"/a" * 100),
+        ("**/a/" * 50 + "**/b", b"/a" * 2000),
         ("*[a-z]*[a-z]*[a-z]*[a-z]*[a-z]*[a-z]*0", b"/" + b"a" * 255),
     ],
 )
@@ -183,7 +186,7 @@ def matches_by_hand(glob: str, text: str) -> bool:
     if not glob:
         return not text
     if glob[0] == "*":
-        return matches_by_hand(glob[1:], text) or bool(text) and matches_by_hand(glob, text[1:])
+        return matches_by_hand(glob[1:], text) or (bool(text) and matches_by_hand(glob, text[1:]))
     return bool(text) and glob[0] in {"?", text[0]} and matches_by_hand(glob[1:], text[1:])
 
 
@@ -205,8 +208,8 @@ def parts_match_by_hand(globs: list[str], parts: list[str]) -> bool:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.lists(st.one_of(st.just("**"), st.text("ab*", min_size=1, max_size=3)), min_size=1, max_size=4),
-    st.lists(PARTS, min_size=1, max_size=5),
+    st.lists(st.one_of(st.just("**"), st.text("ab*", min_size=1, max_size=3)), min_size=1, max_size=6),
+    st.lists(PARTS, min_size=1, max_size=6),
 )
 def test_anchored_paths_find_what_the_textbook_finds(globs, parts):
     globs = [glob if set(glob) != {"*"} or glob == "**" else "*" for glob in globs]

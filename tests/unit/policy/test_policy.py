@@ -16,7 +16,8 @@ def test_defaults():
     assert policy.schedule == Schedule()
     assert policy.retention == Retention()
     assert policy.gap_cover
-    assert not (policy.exclude_caches or policy.one_file_system or policy.excludes or policy.max_file_bytes)
+    assert (policy.exclude_caches, policy.one_file_system, policy.excludes) == (False, False, ())
+    assert policy.max_file_bytes is None
 
 
 def test_includes_are_sorted_without_doubles():

@@ -9,7 +9,7 @@ from wain.base.ids import PointId
 from wain.policy.retention import RANGES, Retention, format_retention, keep, parse_retention
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
-MOMENTS = st.datetimes(datetime(2018, 1, 1), datetime(2026, 3, 15, 12), timezones=st.just(UTC))
+MOMENTS = st.integers(0, 8 * 365 * 24).map(lambda hours: NOW - timedelta(hours=hours))
 
 
 def points(*moments: datetime) -> list[tuple[PointId, datetime]]:
@@ -120,7 +120,7 @@ def test_texts():
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "30", "d", "30x", "-7d", "7.5d", "7d 8d", "6d", "10000d", "9" * 5000 + "d", "٧d"]
+    "text", ["", " ", "30", "d", "30x", "-7d", "7.5d", "7d 8d", "6d", "10000d", "9" * 5000 + "d", "\u0667d"]
 )
 def test_what_is_no_retention(text):
     with pytest.raises(Refused):

@@ -18,6 +18,7 @@ from wain.tree import manifest as module
 from wain.tree.manifest import (
     MANIFEST_FIXED_BYTES,
     MAX_MANIFEST_BYTES,
+    MAX_STORED_BYTES,
     Counts,
     Details,
     Manifest,
@@ -45,7 +46,7 @@ FIRST = Manifest(
     packs=(
         PackRef(PackId(b"\x01" * 32), ChunkType.DATA, 64 << 20),
         PackRef(PackId(b"\x02" * 32), ChunkType.TREE, 12288),
-        PackRef(PackId(b"\xfe" * 32), ChunkType.INDEX, 80 << 20),
+        PackRef(PackId(b"\xfe" * 32), ChunkType.INDEX, MAX_STORED_BYTES),
     ),
     details=b"sealed",
 )
@@ -154,7 +155,7 @@ def test_another_key_or_another_domain_does_not_pass() -> None:
     body = sign_manifest(FIRST, SEED)
     with pytest.raises(Corrupt):
         check_signature(body, signing.public_key(Secret(b"x" * 32)))
-    for domain in signing.DOMAINS - {signing.MANIFEST}:
+    for domain in (signing.SEAL, signing.RECEIPT, signing.COUNTERSIGN, signing.CUSTODY, signing.REGISTRATION):
         with pytest.raises(Corrupt):
             check_signature(body[:-64] + signing.sign(SEED, domain, body[:-64]), SIGN_KEY)
 
@@ -187,7 +188,7 @@ REFUSED = {
     "pack id of 31 bytes": replace(FIRST, packs=(replace(FIRST.packs[0], id=PackId(b"x" * 31)),)),
     "empty pack": replace(FIRST, packs=(replace(FIRST.packs[0], stored_bytes=0),)),
     "uneven pack": replace(FIRST, packs=(replace(FIRST.packs[0], stored_bytes=4097),)),
-    "oversized pack": replace(FIRST, packs=(replace(FIRST.packs[0], stored_bytes=(80 << 20) + 8192),)),
+    "oversized pack": replace(FIRST, packs=(replace(FIRST.packs[0], stored_bytes=MAX_STORED_BYTES + 4096),)),
     "unknown chunk type": replace(FIRST, packs=(replace(FIRST.packs[0], kind=4),)),  # type: ignore[arg-type]
     "too late": replace(FIRST, created_at=datetime(2300, 1, 1, tzinfo=UTC)),
 }

@@ -1,0 +1,172 @@
+"""The Data Box service, embedded: `wire.databox.DataBoxApi` for agents, and the operator's verbs.
+
+Everything lives in one directory (see `home`). Every verb may be repeated, after a `kill -9` at any point too: it comes
+to the same end. Several processes may hold the service open; what works on a device does so alone.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from wain.base.progress import Progress
+from wain.databox import check, datacopy, erase, prepare
+from wain.databox.catalog import Catalog
+from wain.databox.check import DeviceStatus, VerifyReport
+from wain.databox.custody import Book, service_key
+from wain.databox.datacopy import CopyReport
+from wain.databox.erase import EraseRequest, Erasure, ImportProof, Proofs
+from wain.databox.home import Home, Parts
+from wain.databox.orders import Account, Clock, OrderRequest, Orders
+from wain.databox.prepare import Blank
+from wain.device.label import Label
+from wain.order.custody import CustodyRecord
+from wain.order.order import AccountKind, Order, Stage
+from wain.order.sku import SKUS, Sku
+from wain.storage.blobs import DirectoryPageBlobs
+from wain.wire.databox import CopiedContainer
+
+
+def now() -> datetime:
+    """Return the present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+__all__ = [
+    "Account",
+    "CopyReport",
+    "DataBox",
+    "DeviceStatus",
+    "EraseRequest",
+    "Erasure",
+    "ImportProof",
+    "OrderRequest",
+    "VerifyReport",
+]
+
+
+class DataBox:
+    """The service in the directory `root`, which is made when it is missing.
+
+    Errors of every verb: `Missing` for an unknown order or account, `WriteFailed` when the catalog cannot be written.
+    """
+
+    def __init__(self, root: Path, clock: Clock = now, skus: Mapping[str, Sku] = SKUS) -> None:
+        home = Home(root)
+        self._book = Book(service_key(home.keys))
+        self._catalog = Catalog(home.catalog)
+        self._orders = Orders(self._catalog, self._book, clock, skus)
+        self._parts = Parts(home, self._catalog, self._book, self._orders, clock)
+
+    @classmethod
+    def open(cls, root: str | Path, clock: Clock = now) -> Self:
+        """Open the service with the SKUs of the seed."""
+        return cls(Path(root), clock)
+
+    def close(self) -> None:
+        """Let go of the catalog."""
+        self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What agents see: wire.databox.DataBoxApi.
+
+    def orders(self) -> list[Order]:
+        """Return all orders, oldest first."""
+        return self._orders.all()
+
+    def order(self, name: str) -> Order:
+        """Return one order."""
+        return self._orders.one(name)
+
+    def copied(self, name: str) -> list[CopiedContainer]:
+        """Return what the data copy of a finished order put where; nothing while it is not finished."""
+        return datacopy.copied(self._parts, self._orders.one(name))
+
+    # Accounts and orders.
+
+    def create_account(self, name: str, kind: AccountKind, region: str) -> Account:
+        """Make a storage account (see `Orders.create_account`)."""
+        return self._orders.create_account(name, kind, region)
+
+    def account(self, name: str) -> Account:
+        """Return one storage account."""
+        return self._orders.account(name)
+
+    def accounts(self) -> list[Account]:
+        """Return the storage accounts, by name."""
+        return self._orders.accounts()
+
+    def account_blobs(self, name: str) -> DirectoryPageBlobs:
+        """Return the page blobs of a storage account: what a vault imports from.
+
+        Raises:
+            Refused: accounts of its kind have none.
+        """
+        return self._parts.blobs(name)
+
+    def create_order(self, request: OrderRequest) -> Order:
+        """Order a device (see `Orders.create`)."""
+        return self._orders.create(request)
+
+    def advance(self, name: str, stage: Stage) -> Order:
+        """Say that an order has reached a stage (see `Orders.advance`)."""
+        return self._orders.advance(name, stage)
+
+    def cancel(self, name: str, reason: str) -> Order:
+        """Cancel an order (see `Orders.cancel`)."""
+        return self._orders.cancel(name, reason)
+
+    # Devices.
+
+    def prepare_device(self, order: str, path: str | Path, serial: str = "") -> Label:
+        """Prepare the device at `path` for an order (see `prepare.prepare_device`)."""
+        return prepare.prepare_device(self._parts, order, Blank(Path(path), serial))
+
+    def device_status(self, path: str | Path) -> DeviceStatus:
+        """Return what lies on the device at `path` (see `check.device_status`)."""
+        return check.device_status(Path(path))
+
+    def verify_device(self, path: str | Path, progress: Progress) -> VerifyReport:
+        """Check every byte of a device (see `check.verify_device`)."""
+        return check.verify_device(Path(path), progress)
+
+    def copy_data(self, order: str, path: str | Path, progress: Progress) -> CopyReport:
+        """Copy a device into the order's account (see `datacopy.copy_data`)."""
+        return datacopy.copy_data(self._parts, order, Path(path), progress)
+
+    def copy_report(self, order: str) -> CopyReport:
+        """Return the report of a finished data copy (see `datacopy.report`)."""
+        return datacopy.report(self._parts, order)
+
+    def erase_device(self, order: str, request: EraseRequest, progress: Progress) -> Erasure:
+        """Erase the device of an order (see `erase.erase_device`)."""
+        return erase.erase_device(self._parts, order, request, progress)
+
+    def clean_account(self, order: str, proofs: Proofs) -> list[str]:
+        """Delete an order's sealed containers from its account (see `erase.clean_account`)."""
+        return erase.clean_account(self._parts, order, proofs)
+
+    # Custody.
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw Ed25519 public key that the service signs custody records with."""
+        return self._book.public
+
+    def custody(self, order: str) -> list[CustodyRecord]:
+        """Return the chain of custody of an order, oldest first."""
+        with self._catalog.reading() as rows:
+            return self._book.records(rows, self._orders.held(rows, order).id)
+
+    def check_custody(self, order: str) -> None:
+        """Return when the chain of custody of an order is whole and signed by this service.
+
+        Raises:
+            Corrupt: names the first record that breaks it.
+        """
+        self._book.check(self.custody(order))
