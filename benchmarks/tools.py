@@ -144,7 +144,7 @@ class Seeding(Wain):
         os.mkdir(os.path.join(self.work, "device"))
         self.run("account", "create", "bench", "--kind", "StorageV2")
         self.run("order", "create", "bench-order", "--sku", "DataBoxDisk", "--account", "bench")
-        self.run("device", "prepare", "--order", "bench-order", "--device", "device")
+        self.run("device", "prepare", "bench-order", "device")
         self.advance("Dispatched", "Delivered")
         seed = ("--initial", "offline", "--order", "bench-order", "--device", os.path.join(self.work, "device"))
         self.run("policy", "set", "--include", self.source, *seed)
@@ -152,13 +152,13 @@ class Seeding(Wain):
     def advance(self, *stages: str) -> None:
         """Move the order on."""
         for stage in stages:
-            self.run("order", "advance", "bench-order", "--to", stage)
+            self.run("order", "advance", "bench-order", stage)
 
     def steps(self) -> dict[str, Measured]:
         """Write, copy, import; each measured."""
         written = self.back_up()
         self.advance("PickedUp", "AtAzureDC")
-        copied = self.run("order", "copy", "bench-order", "--device", "device")
+        copied = self.run("order", "copy", "bench-order", "device")
         return {"write device": written, "data copy": copied, "import": self.back_up()}
 
 

@@ -1,5 +1,6 @@
 """Devices, packs and targets for tests. Packs are keyless: random bodies with a true footer."""
 
+import os
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +10,17 @@ from blake3 import blake3
 from wain.base.ids import DeviceId, RegistrationId, SeedId
 from wain.base.progress import Silent
 from wain.chunk.names import ChunkType
+from wain.device.journal import RECORD_BYTES, replay
 from wain.device.label import LABEL_FILE, Label, encode_label
-from wain.device.seal import Seal
+from wain.device.seal import Seal, check_seal
 from wain.device.target import DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.keys.secret import Secret
 from wain.keys.signing import SEAL, public_key, sign
 from wain.pack.format import Footer, encode_footer, pack_id
-from wain.pack.verify import leaf_hashes
+from wain.pack.verify import leaf_hashes, verify_pack
 from wain.pack.writer import SealedPack
+from wain.pageblob.paged import decode_paged
 
 SIGNER = Secret(bytes(range(32)))
 DEVICE = DeviceId(b"D" * 16)
@@ -84,3 +87,27 @@ def container_of(root: Path, **changes: object) -> Path:
 
 def manifest_hash() -> bytes:
     return blake3(MANIFEST).digest()
+
+
+def assert_whole(root: Path, packs: list[SealedPack], **changes: object) -> Seal:
+    """A sealed container holds exactly these packs, each where the seal says, and nothing unfinished."""
+    container = container_of(root, **changes)
+    seal = check_seal(decode_paged((container / "seal").read_bytes()), public_key(SIGNER))
+    assert sorted(pack.id for pack in seal.packs) == sorted(pack.id for pack in packs)
+    for pack in seal.packs:
+        place = pack.placement
+        with open(container / f"packs-{place.blob:05d}", "rb") as file:
+            verify_pack(os.pread(file.fileno(), place.length, place.offset), pack.id)
+    manifest = decode_paged((container / "manifest").read_bytes())
+    assert (blake3(manifest).digest(), len(manifest)) == (seal.manifest_hash, seal.manifest_bytes)
+    journal = replay((container / "journal").read_bytes())
+    assert journal.packs == seal.packs
+    assert journal.end is not None
+    assert journal.records * RECORD_BYTES == (container / "journal").stat().st_size
+    blobs = {f"packs-{pack.placement.blob:05d}" for pack in seal.packs}
+    assert set(os.listdir(container)) == blobs | {"journal", "manifest", "seal"}
+    assert all((container / name).stat().st_size % 512 == 0 for name in os.listdir(container))
+    for name in blobs:
+        ends = [pack.placement.end for pack in seal.packs if f"packs-{pack.placement.blob:05d}" == name]
+        assert (container / name).stat().st_size == max(ends)
+    return seal

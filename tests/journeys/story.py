@@ -192,20 +192,20 @@ class Story:
             Command("register", self._register()),
             Command("account", ("account", "create", ACCOUNT, "--kind", "StorageV2")),
             Command("order", ("order", "create", ORDER, "--sku", "DataBoxDisk", "--account", ACCOUNT)),
-            Command("prepare", ("device", "prepare", "--order", ORDER, "--device", str(self.device))),
+            Command("prepare", ("device", "prepare", ORDER, str(self.device))),
             Command("dispatched", self._advance("Dispatched")),
             Command("delivered", self._advance("Delivered")),
             Command("policy", self._policy()),
             Command("write device", backup, self.codes),
-            Command("device verify", ("device", "verify", "--device", str(self.device), "--json")),
+            Command("device verify", ("device", "verify", str(self.device), "--json")),
             Command("picked up", self._advance("PickedUp")),
             Command("wait", backup, self.codes),
             Command("arrived", self._advance("AtAzureDC")),
-            Command("copy", ("order", "copy", ORDER, "--device", str(self.device))),
+            Command("copy", ("order", "copy", ORDER, str(self.device))),
             Command("order verify", ("order", "verify", ORDER, "--json")),
             Command("import", backup, self.codes),
             Command("incremental", backup, self.codes, self.changes),
-            Command("vault verify", ("vault", "verify", "--read-data", "--json")),
+            Command("vault verify", ("vault", "verify", "--json")),
             Command("verify", ("verify", "--read-data", "--json")),
             Command("restore", self._restore("latest", (), self.restored)),
         ]
@@ -221,7 +221,7 @@ class Story:
         )
 
     def _advance(self, stage: str) -> tuple[str, ...]:
-        return ("order", "advance", ORDER, "--to", stage)
+        return ("order", "advance", ORDER, stage)
 
     def _policy(self) -> tuple[str, ...]:
         includes = [word for each in (self.source, *self.more) for word in ("--include", str(each))]

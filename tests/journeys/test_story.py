@@ -66,9 +66,9 @@ def test_what_a_second_and_third_backup_store(tmp_path: Path) -> None:
     job = story.backup()
     changed = stored_bytes(story.vault) - after_seed - unchanged
     assert 100_000 < changed < 700_000, f"107 KB of changes stored {changed} bytes"
-    assert job["stored_bytes"] <= changed
-    assert job["new_bytes"] >= 100_000
-    assert job["new_bytes"] < 1_000_000
+    assert job["storedBytes"] <= changed
+    assert job["newBytes"] >= 100_000
+    assert job["newBytes"] < 1_000_000
     story.restore(story.restored)
     assert_equal(source, story.copy_of(source))
 

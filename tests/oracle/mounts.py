@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MAKE = {
-    "ext4": ["mkfs.ext4", "-q", "-F", "-I", "256"],
+    "ext4": ["mkfs.ext4", "-q", "-F", "-I", "256", "-i", "8192"],
     "xfs": ["mkfs.xfs", "-q", "-f"],
     "btrfs": ["mkfs.btrfs", "-q", "-f"],
 }

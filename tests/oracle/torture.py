@@ -39,6 +39,7 @@ PARTS: dict[bytes, Callable[[Ground], None]] = {
     b"owners": torture_parts.owners,
     b"wide": torture_parts.wide,
     b"deep": torture_names.deep,
+    b"beyond": torture_names.beyond,
     b"reflinks": torture_parts.reflinks,
     b"content": torture_parts.content,
 }

@@ -108,10 +108,20 @@ def look_alikes(ground: Ground) -> None:
 
 
 def deep(ground: Ground) -> None:
-    """A chain of short directories. In full it goes far beyond PATH_MAX, where only relative opening works."""
+    """A chain of short directories that stays below PATH_MAX."""
+    _chain(ground, b"d", 1500 if ground.full else 300)
+
+
+def beyond(ground: Ground) -> None:
+    """A chain far beyond PATH_MAX, where only relative opening works; in full only, and nothing for rsync."""
+    if ground.full:
+        _chain(ground, b"down", 2000)
+
+
+def _chain(ground: Ground, name: bytes, levels: int) -> None:
     at = os.open(ground.root, os.O_RDONLY | os.O_DIRECTORY)
-    for level in range(2000 if ground.full else 300):
-        at = _enter(at, b"down" if ground.full else b"d")
+    for level in range(levels):
+        at = _enter(at, name)
         if level % 100 == 0:
             _touch(at, b"file", b"level %d" % level)
     _touch(at, b"bottom", b"bottom")

@@ -2,13 +2,15 @@
 
 What a FORMAT file must say, for each format: `magic: `X`, version: N` at the start of a line, with `, fixed size: M`
 where there is one, followed by a table `| field | bytes | ...`; or the two table rows ``magic `X` `` and `version, N`.
-`M` is the sum of the table's numbers (or the whole, when a row `padding` fills it), and the module that defines the
-magic as `<P>MAGIC` has `<P>VERSION` (or one `VERSION` for all it defines) and one of `<P>FIXED_BYTES`, `<P>HEADER_BYTES`, `<P>RECORD_BYTES`, `<P>BYTES`.
+`M` is the sum of the table's numbers (or the whole, when a row `padding` fills it). The module that defines the magic
+as `<P>MAGIC` has `<P>VERSION` (or one `VERSION` for all it defines) and one of `<P>FIXED_BYTES`, `<P>HEADER_BYTES`,
+`<P>RECORD_BYTES`, `<P>BYTES`.
 """
 
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -66,8 +68,7 @@ def promises() -> list[Promise]:
             magic, version, fixed = match.groups()
             table = first_table(text[match.end() :])
             found.append(Promise(file, magic.encode(), int(version), int(fixed) if fixed else None, table))
-        for match in ROWS.finditer(text):
-            found.append(Promise(file, match[1].encode(), int(match[2]), None, []))
+        found += [Promise(file, match[1].encode(), int(match[2]), None, []) for match in ROWS.finditer(text)]
     return found
 
 
@@ -127,7 +128,7 @@ def test_parts_and_offsets_add_up(file: Path) -> None:
     for chapter in re.split(r"\n\n+", text):
         table = first_table(chapter)
         if table and table[0][:2] == ["offset", "bytes"]:
-            for row, after in zip(table[1:], table[2:], strict=False):
+            for row, after in pairwise(table[1:]):
                 if row[0].isdigit() and row[1].isdigit() and after[0].isdigit():
                     assert int(row[0]) + int(row[1]) == int(after[0]), f"{file}: {row}"
 

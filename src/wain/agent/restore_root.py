@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 from collections import OrderedDict
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, Self
@@ -312,6 +313,8 @@ def _drop_inherited_acl(fd: int) -> None:
 
 def _drop_stale(fd: int) -> None:
     """Remove what a killed restore left under temporary names. The lock on the root says that none is running."""
-    for name in os.listdir(fd):
-        if _STALE.fullmatch(name):
+    with os.scandir(fd) as names:
+        stale = [one.name for one in names if _STALE.fullmatch(one.name)]
+    for name in stale:
+        with suppress(OSError):
             os.unlink(name, dir_fd=fd)

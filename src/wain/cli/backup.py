@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from wain.job.job import Job
 
 _SHOWN_PROBLEMS: Final = 20
+_ENDS: Final = {
+    "completed": "The backup is complete",
+    "completed with warnings": "The backup is complete; some files were skipped",
+}
+"""What is said of a job that has no words of its own."""
 
 
 def backup(context: typer.Context, vault: Vault = "", databox: DataBox = "", json: Json = False) -> int:
@@ -74,7 +79,7 @@ def _json(job: "Job") -> dict[str, object]:
 
 def show(job: "Job") -> None:
     """Print a job for people."""
-    render.say(job.message or job.state.value)
+    render.say(job.message or _ENDS.get(job.state.value, job.state.value))
     pairs = [("state", job.state.value)]
     if job.point:
         pairs.append(("point", job.point.hex()))
@@ -84,6 +89,8 @@ def show(job: "Job") -> None:
         )
         pairs.append(("new", format_bytes(job.new_bytes)))
         pairs.append(("stored", render.sizes(job.stored_bytes, job.new_bytes)))
+    elif job.stored_bytes:
+        pairs.append(("into the vault", format_bytes(job.stored_bytes)))
     if job.ended_at:
         seconds = (job.ended_at - job.started_at).total_seconds()
         pairs.append(("time", _time(job, seconds)))

@@ -39,7 +39,7 @@ def create(
     from wain.databox.orders import OrderRequest
 
     request = OrderRequest(name, sku, account, subscription, region)
-    _show(Parts.of(context).databox(databox).create_order(request), json)
+    _say(Parts.of(context).databox(databox).create_order(request), json)
 
 
 @app.command("list")
@@ -70,7 +70,7 @@ def advance(
     json: Json = False,
 ) -> None:
     """Say that an order has reached a stage. Only legal moves are possible."""
-    _show(Parts.of(context).databox_knowing(name, databox).advance(name, _stage(stage)), json)
+    _say(Parts.of(context).databox_knowing(name, databox).advance(name, _stage(stage)), json)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Cancel an order whose device is not prepared yet."""
-    _show(Parts.of(context).databox_knowing(name, databox).cancel(name, reason), json)
+    _say(Parts.of(context).databox_knowing(name, databox).cancel(name, reason), json)
 
 
 @app.command()
@@ -173,6 +173,14 @@ def order_json(order: "Order") -> dict[str, object]:
         "device": order.device.hex() if order.device else None,
         "history": [{"stage": each.stage.value, "at": render.json_moment(each.at)} for each in order.history],
     }
+
+
+def _say(order: "Order", as_json: bool) -> None:
+    """Say in one line where an order is."""
+    if as_json:
+        render.emit_json(order_json(order))
+    else:
+        render.say(f"Order {order.name} is {order.stage.value}: {order.sku} for {order.account}")
 
 
 def _show(order: "Order", as_json: bool) -> None:

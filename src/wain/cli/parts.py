@@ -14,7 +14,7 @@ from wain.cli.config import Settings, path_of
 if TYPE_CHECKING:
     from wain.agent.home import AgentHome
     from wain.agent.job import Services
-    from wain.databox.service import DataBoxService
+    from wain.databox.service import DataBox
     from wain.policy.policy import Policy
     from wain.storage.blobs import DirectoryPageBlobs
     from wain.vault.service import Vault
@@ -51,13 +51,13 @@ class Parts:
         """Return where the Data Box service lives: below the home unless `--databox` names another place."""
         return Path(path_of(url, "--databox")) if url else Path(self.settings.home) / _DATABOX
 
-    def databox(self, url: str = "") -> "DataBoxService":
+    def databox(self, url: str = "") -> "DataBox":
         """Open the Data Box service; the embedded one comes into being with its first use."""
-        from wain.databox.service import DataBoxService
+        from wain.databox.service import DataBox
 
-        return DataBoxService(self.databox_path(url), now)
+        return DataBox.open(self.databox_path(url), now)
 
-    def databox_knowing(self, order: str, url: str = "") -> "DataBoxService":
+    def databox_knowing(self, order: str, url: str = "") -> "DataBox":
         """Open the Data Box service and make sure that it knows an order: a typing error is no damage.
 
         Raises:

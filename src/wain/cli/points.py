@@ -18,9 +18,13 @@ from wain.cli.progress import open_progress
 
 if TYPE_CHECKING:
     from wain.agent.browse import PointView
+    from wain.agent.check import OpenKeys, VerifyReport
     from wain.agent.restore_report import RestoreReport
+    from wain.base.ids import RegistrationId
     from wain.job.job import Problem
+    from wain.keys.secret import Secret
     from wain.tree.entry import Entry
+    from wain.vault.service import Vault as OpenVault
     from wain.wire.vault import RecoveryPoint
 
 LATEST: Final = "latest"
@@ -134,21 +138,50 @@ def restore(
 
 def verify(
     context: typer.Context,
-    point: _Point = LATEST,
+    point: Annotated[str, typer.Argument(metavar="[POINT]", help="A point, or 'latest'. Default: all of them.")] = "",
     read_data: Annotated[bool, typer.Option("--read-data", help="Read every stored bit.")] = False,
     vault: Vault = "",
     databox: DataBox = "",
+    passphrase_file: PassphraseFile = "",
+    recovery_key_file: RecoveryKeyFile = "",
     json: Json = False,
 ) -> int:
-    """Check a recovery point without any key: signature, packs, and with --read-data every stored bit."""
-    from wain.agent.check import check_point
+    """Check recovery points without any key: signatures, chain, packs, and with --read-data every stored bit.
+
+    With a passphrase or recovery key file, every chunk of every file is looked for as well.
+    """
+    from wain.agent.check import VerifyRequest
+    from wain.agent.check import verify as run
 
     parts = Parts.of(context)
-    rid = parts.home().require_enrolment().registration.id
+    home = parts.home()
+    registration = home.require_enrolment().registration
     service = parts.vault(vault, databox)
+    wanted = (find(service.points(registration.id), point).id,) if point else ()
+    head = home.head()
+    request = VerifyRequest(
+        points=wanted,
+        read_data=read_data,
+        keys=_open_keys(service, registration.id, (passphrase_file, recovery_key_file)),
+        sign_key=registration.sign_key,
+        head=(head.seq, head.point) if head else None,
+    )
     with open_progress() as progress:
-        report = check_point(service, rid, find(service.points(rid), point).id, read_data, progress)
-    return _show_check(report, json)
+        report = run(service, registration.id, request, progress)
+    _show_check(report, json)
+    return report.exit_code
+
+
+def _open_keys(vault: "OpenVault", rid: "RegistrationId", files: tuple[str, str]) -> "OpenKeys | None":
+    """Return what the passphrase or the recovery key adds to a check; None when no file is named."""
+    from wain.agent.check import OpenKeys
+    from wain.chunk.names import Namer
+    from wain.keys.secret import restore_key, write_keys
+
+    if not any(files):
+        return None
+    secret = _secret(vault, rid, files)
+    return OpenKeys(restore_key(secret), Namer(write_keys(secret).chunk_keys))
 
 
 def find(points: "list[RecoveryPoint]", text: str) -> "RecoveryPoint":
@@ -174,23 +207,28 @@ def _opened(
 ) -> "Iterator[PointView]":
     """Open a point with the passphrase, or with the recovery key when its file is given."""
     from wain.agent.browse import PointView
-    from wain.agent.unlock import unlock
     from wain.chunk.names import Namer
-    from wain.keys.phrases import recovery_from_text
     from wain.keys.secret import restore_key, write_keys
 
     parts = Parts.of(context)
     rid = parts.home().require_enrolment().registration.id
     vault = parts.vault(*places)
     found = find(vault.points(rid), point)
+    secret = _secret(vault, rid, files)
+    with PointView(vault, rid, found.id, restore_key(secret), Namer(write_keys(secret).chunk_keys)) as view:
+        yield view
+
+
+def _secret(vault: "OpenVault", rid: "RegistrationId", files: tuple[str, str]) -> "Secret":
+    """Open the registration with the passphrase, or with the recovery key when only its file is named."""
+    from wain.agent.unlock import unlock
+    from wain.keys.phrases import recovery_from_text
+
     passphrase_file, recovery_file = files
     if recovery_file and not passphrase_file:
         line = options.first_line(recovery_file, "the recovery key", "--recovery-key-file")
-        secret = unlock(vault, rid, recovery_from_text(line))
-    else:
-        secret = unlock(vault, rid, options.passphrase(passphrase_file))
-    with PointView(vault, rid, found.id, restore_key(secret), Namer(write_keys(secret).chunk_keys)) as view:
-        yield view
+        return unlock(vault, rid, recovery_from_text(line))
+    return unlock(vault, rid, options.passphrase(passphrase_file))
 
 
 def _entry_json(entry: "Entry") -> dict[str, Any]:
@@ -278,5 +316,42 @@ def _show_problems(words: str, problems: "tuple[Problem, ...]", count: int) -> N
         render.say(f"  ... and {count - _SHOWN_PROBLEMS:,} more; --json has them")
 
 
-def _show_check(report: Any, as_json: bool) -> int:
-    raise NotImplementedError
+def _show_check(report: "VerifyReport", as_json: bool) -> None:
+    if as_json:
+        render.emit_json(
+            {
+                "points": report.points,
+                "packs": report.packs,
+                "inTransit": report.in_transit,
+                "readBytes": report.read_bytes,
+                "segments": report.segments,
+                "files": report.files,
+                "findings": [
+                    {
+                        "what": each.what,
+                        "point": each.point.hex() if each.point else None,
+                        "pack": each.pack.hex() if each.pack else None,
+                        "leaf": each.leaf,
+                        "start": each.start,
+                        "end": each.end,
+                        "path": render.json_name(each.path) if each.path else None,
+                    }
+                    for each in report.findings
+                ],
+            }
+        )
+        return
+    read = (
+        f", {format_bytes(report.read_bytes)} read"
+        if report.read_bytes
+        else ", by size and footer (--read-data reads all)"
+    )
+    render.say(f"Checked {report.points} points and {report.packs:,} packs{read}")
+    if report.segments:
+        render.say(f"Opened {report.segments:,} segments; looked for every chunk of {report.files:,} files")
+    if report.in_transit:
+        render.say(f"{report.in_transit:,} packs are still travelling")
+    for each in report.findings:
+        where = f" ({render.printable(each.path)})" if each.path else ""
+        render.say(f"  {render.exact(each.what)}{where}")
+    render.say(f"{len(report.findings)} findings" if report.findings else "Everything is as it was signed.")

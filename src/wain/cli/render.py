@@ -129,5 +129,6 @@ def exact(text: str) -> str:
 
 def sizes(stored_bytes: int, source_bytes: int) -> str:
     """Return `1.2 GB (40% of 3.0 GB)`."""
-    share = f" ({stored_bytes / source_bytes:.0%} of {format_bytes(source_bytes)})" if source_bytes else ""
+    tells = source_bytes > 0 and stored_bytes <= source_bytes  # A few bytes always cost a whole pack.
+    share = f" ({stored_bytes / source_bytes:.0%} of {format_bytes(source_bytes)})" if tells else ""
     return f"{format_bytes(stored_bytes)}{share}"

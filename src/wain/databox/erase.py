@@ -9,6 +9,7 @@ into the chain of custody.
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,8 @@ from wain.databox.home import Parts
 from wain.databox.opened import MAX_RECORD_BYTES, OpenDevice, find_seal, opened
 from wain.databox.orders import Held
 from wain.databox.tables import ERASURES
-from wain.databox.wipe import Found, count, wipe
+from wain.databox.untrusted import NotTaken
+from wain.databox.wipe import Found, count, strip, wipe
 from wain.device.seal import Seal, check_seal, seal_hash
 from wain.keys.signing import COUNTERSIGN, RECEIPT, verify
 from wain.order.custody import Event
@@ -126,7 +128,8 @@ def erase_device(parts: Parts, name: str, request: EraseRequest, progress: Progr
                     _check_again(device, held)
                 progress.phase("Erase", json.loads(row.permit)["bytes"])
                 wipe(device, progress)
-            _finish(parts, held, row)
+                _finish(parts, held, row)
+        _tidy(held, request.path)
         return _written(parts, held)
 
 
@@ -174,17 +177,24 @@ def _row(parts: Parts, held: Held) -> Row[tuple[Any, ...]] | None:
 
 
 def _check_again(device: OpenDevice, held: Held) -> None:
-    # The label goes last: without it, a device is this one only if nothing else is left on it either.
-    if device.label is not None and device.label.device == held.device:
-        return
-    if device.label is not None or count(device).files:
+    # The label stays until the erasure is written down as finished, so an empty mount point never passes for it.
+    if device.label is None or device.label.device != held.device:
         raise Refused(f"the device at {device.path} is not the one whose erasure began (serial {held.serial})")
+
+
+def _tidy(held: Held, path: Path) -> None:
+    """Take `PageBlob` and label from an erased device, if it is there: it is empty and can be prepared again."""
+    with suppress(Refused, NotTaken), opened(path) as device:
+        if device.label is not None and device.label.device == held.device:
+            strip(device)
 
 
 def _allow(parts: Parts, held: Held, device: OpenDevice, request: EraseRequest) -> Row[tuple[Any, ...]]:
     order = held.order
     if order.stage not in FINISHED | DEAD:
-        raise Refused(f"order {order.name} is {order.stage.value}", "A device is erased when its order is over.")
+        raise Refused(
+            f"order {order.name} is not over: it is {order.stage.value}", "Its device may hold the only copy."
+        )
     if held.device is None:
         raise Refused(f"order {order.name} never had a device")
     if device.label is None or device.label.device != held.device:

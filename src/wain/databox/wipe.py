@@ -1,4 +1,4 @@
-"""Overwrites what lies on a device: each file with zeros, read back from the medium, then removed; the label last."""
+"""Overwrites what lies on a device: each file with zeros, read back from the medium, then removed."""
 
 import errno
 import os
@@ -55,23 +55,31 @@ def _count(directory: Directory, depth: int, found: Found) -> None:
 
 
 def wipe(device: OpenDevice, progress: Progress) -> None:
-    """Erase everything in `PageBlob`, then `PageBlob` and the label.
+    """Erase everything in `PageBlob`, durably.
 
     Raises:
         WriteFailed: the device could not be written, or did not read back as zeros.
         DeviceLost: it went away.
     """
-    with writing(device.root.ground.root if device.root else device.pageblob.ground.root):
+    with writing(device.pageblob.ground.root):
         _empty(device.pageblob, 0, progress)
-        if device.root is not None:
-            if not device.pageblob.names(NAMES_CAP):
-                os.rmdir(PAGE_BLOB_DIR, dir_fd=device.root.fd)
-            os.fsync(device.root.fd)
-            label = LABEL_FILE.encode()
-            if device.root.has(label):
-                _remove(device.root, label, progress)
-            os.fsync(device.root.fd)
         sync_file_system(device.pageblob.fd)
+
+
+def strip(device: OpenDevice) -> None:
+    """Remove the label and the emptied `PageBlob`. What a kill leaves of them passes for an empty device.
+
+    Raises:
+        WriteFailed, DeviceLost: as `wipe`.
+    """
+    if device.root is None:
+        return
+    with writing(device.root.ground.root):
+        os.unlink(LABEL_FILE, dir_fd=device.root.fd)
+        # What a file system itself keeps in it (lost+found) keeps it.
+        if not device.pageblob.names(NAMES_CAP):
+            os.rmdir(PAGE_BLOB_DIR, dir_fd=device.root.fd)
+        os.fsync(device.root.fd)
 
 
 def _empty(directory: Directory, depth: int, progress: Progress) -> None:

@@ -83,12 +83,20 @@ class Medium:
         if (now.st_dev, now.st_ino) != self._identity:
             raise DeviceLost(self.where)
 
-    def _is_gone(self) -> bool:
-        return self._node is not None and not os.path.exists(self._node)
+    def _is_gone(self, error: OSError) -> bool:
+        """Whether more than one file is affected: no block device any more, or a file system that has shut down."""
+        if error.errno in _LOST or (self._node is not None and not os.path.exists(self._node)):
+            return True
+        try:
+            if error.errno == errno.EIO and self._top >= 0:
+                os.utime(self._top)  # The directory above: a bad sector under a file does not touch it.
+        except OSError as probe:
+            return probe.errno in _LOST | {errno.EIO}
+        return False
 
     def failure(self, error: OSError, need_bytes: int = 0) -> WainError:
         """Return what a failed write to the device means: `DeviceLost`, `OutOfSpace`, `Refused` or `WriteFailed`."""
-        if error.errno in _LOST or self._is_gone():
+        if self._is_gone(error):
             return DeviceLost(self.where)
         return write_error(error, f"the device at {self.where}", need_bytes, None if self._top < 0 else self._top)
 

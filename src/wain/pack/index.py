@@ -191,7 +191,7 @@ class IndexTable:
             raise WrongMagic(_WHAT, want=INDEX_MAGIC, have=magic)
         if version != INDEX_VERSION:
             raise UnknownVersion(_WHAT, have=version, known=INDEX_VERSION)
-        if False:
+        if reserved:
             raise Malformed(_WHAT, "reserved bits are set")
         if packs > MAX_PACKS:
             raise TooLarge(f"pack count of {_WHAT}", have=packs, cap=MAX_PACKS)

@@ -16,6 +16,7 @@ from wain.base.ids import PackId, RegistrationId, SeedId
 from wain.base.moment import to_ns
 from wain.device.seal import check_seal, seal_hash
 from wain.keys import signing
+from wain.keys.slots import decode_slots
 from wain.tree.manifest import check_signature, decode_manifest, point_id
 from wain.tree.receipt import decode_receipt
 from wain.vault import rows
@@ -88,7 +89,7 @@ def adopt(site: Site) -> list[Problem]:
     """Take in every fact the catalog does not know. Return the objects that cannot be taken in.
 
     When there was any, the catalog is older than the objects: condemned packs begin their wait anew, because an old
-    catalog may not know that one was asked for again.
+    catalog may not know that one was asked for again. A loss alone is what a killed collection leaves, which goes on.
     """
     problems: list[Problem] = []
     news = 0
@@ -101,7 +102,7 @@ def adopt(site: Site) -> list[Problem]:
 
 
 def adopt_one(site: Site, rid: RegistrationId, problems: list[Problem]) -> int:
-    """The same for one registration. Return how many facts were new."""
+    """The same for one registration. Return how many facts were new, losses not counted."""
     new = unknown_facts(site, rid)
     if new and new[0].kind is not Kind.REGISTRATION and rid not in site.ids():
         return 0  # What a killed registration left: it begins anew.
@@ -109,7 +110,7 @@ def adopt_one(site: Site, rid: RegistrationId, problems: list[Problem]) -> int:
     for fact in new:
         try:
             take_in(site, fact.name, site.objects.read(fact.name))
-            done += 1
+            done += fact.kind is not Kind.LOSS
         except DataError as error:
             problems.append(Problem(fact.name, str(error)))
             if fact.kind is Kind.REGISTRATION:
@@ -156,7 +157,9 @@ def _registration(_site: Site, fact: Fact, body: bytes) -> Change:
     return lambda connection: _execute(connection, insert(registrations).values(row))
 
 
-def _keys(_site: Site, fact: Fact, _body: bytes) -> Change:
+def _keys(_site: Site, fact: Fact, body: bytes) -> Change:
+    slots = decode_slots(body)
+    _same("key slots", (slots.registration, fact.registration), (slots.epoch, fact.number))
     newer = update(registrations).where(registrations.c.id == fact.registration)
     newer = newer.where(registrations.c.key_epoch < fact.number).values(key_epoch=fact.number)
     return lambda connection: _execute(connection, newer)

@@ -201,6 +201,12 @@ _FILLED: Final = int.from_bytes(b"WAIN", "big")
 """SQLite's application id of a catalog that a rebuild has gone through."""
 
 
+class CatalogDamaged(Corrupt):
+    """SQLite cannot read the catalog. The objects are the truth: nothing is lost."""
+
+    hint = "Rebuild the vault's catalog: it is made again from the objects."
+
+
 class Catalog:
     """One catalog file. `read` and `write` are its transactions; both may be used from any thread."""
 
@@ -209,7 +215,7 @@ class Catalog:
 
         Raises:
             UnknownVersion: written by a newer Wain.
-            Corrupt: not a sound SQLite file; the caller may set it aside and rebuild.
+            CatalogDamaged: not a sound SQLite file; the caller may set it aside and rebuild.
             WriteFailed: it cannot be opened or written.
         """
         self._path = path
@@ -284,7 +290,7 @@ class Catalog:
         with self.read() as connection:
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if verdict != "ok":
-            raise Corrupt("the vault's catalog", str(verdict))
+            raise CatalogDamaged("the vault's catalog", str(verdict))
 
 
 def fill_asked(connection: Connection, ids: Iterable[PackId]) -> None:
@@ -330,5 +336,5 @@ def _has_bytes(path: Path) -> bool:
 def _translated(path: Path, error: DBAPIError) -> Corrupt | WriteFailed:
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Corrupt("the vault's catalog", str(error.orig))
+        return CatalogDamaged("the vault's catalog", str(error.orig))
     return WriteFailed(f"the vault's catalog at {path}", str(error.orig))

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from sqlalchemy import select
 
-from wain.base.errors import Corrupt, Missing, Refused
+from wain.base.errors import Missing, Refused
 from wain.base.ids import DeviceId, PackId, PointId, RegistrationId, SeedId
 from wain.base.moment import from_ns
 from wain.base.progress import Progress, Silent
@@ -25,7 +25,7 @@ from wain.storage.durable import make_dirs
 from wain.tree.receipt import decode_receipt
 from wain.vault import enrolling, expiring, importing, points, storing
 from wain.vault.adopting import adopt, keep
-from wain.vault.catalog import Catalog, seeds
+from wain.vault.catalog import Catalog, CatalogDamaged, seeds
 from wain.vault.checking import WHOLE, Check, CheckReport, Slice
 from wain.vault.collect import CollectOptions, CollectReport, collect
 from wain.vault.key import load_signer
@@ -93,20 +93,16 @@ class Vault:
         """
         root = Path(root)
         make_dirs(root)
+        stored = DirectoryObjects(root / OBJECTS_DIR) if objects is None else objects
         lock = WriteLock(root / LOCK_FILE)
         with lock:
             signer = load_signer(root)
-            catalog = _open_catalog(root)
             try:
-                stored = DirectoryObjects(root / OBJECTS_DIR) if objects is None else objects
-                site = Site(stored, catalog, lock, clock, signer)
-                if not catalog.filled:
-                    rebuild(site, root)
-                with site.writing(adopt):
-                    return cls(site, root, accounts)
-            except BaseException:
-                catalog.close()
-                raise
+                site = _opened(Site(stored, Catalog(root / CATALOG_FILE), lock, clock, signer), root)
+            except CatalogDamaged:
+                set_catalog_aside(root)
+                site = _opened(Site(stored, Catalog(root / CATALOG_FILE), lock, clock, signer), root)
+        return cls(site, root, accounts)
 
     def close(self) -> None:
         """Close the catalog."""
@@ -270,14 +266,24 @@ class Vault:
         return Check(self._site, part, progress or Silent(), set_aside=True).run()
 
     def rebuild(self) -> RebuildReport:
-        """Make the catalog again from the objects."""
-        return rebuild(self._site, self._root)
+        """Make the catalog again from the objects. One that SQLite cannot read is set aside first."""
+        with self._site.lock:
+            try:
+                return rebuild(self._site, self._root)
+            except CatalogDamaged:
+                self._site.catalog.close()
+                set_catalog_aside(self._root)
+                self._site.catalog = Catalog(self._root / CATALOG_FILE)
+                return rebuild(self._site, self._root)
 
 
-def _open_catalog(root: Path) -> Catalog:
-    """Open the catalog; one that SQLite cannot read is set aside, because it can be rebuilt."""
+def _opened(site: Site, root: Path) -> Site:
+    """Bring the catalog up to the objects."""
     try:
-        return Catalog(root / CATALOG_FILE)
-    except Corrupt:
-        set_catalog_aside(root)
-        return Catalog(root / CATALOG_FILE)
+        if not site.catalog.filled:
+            rebuild(site, root)
+        with site.writing(adopt):
+            return site
+    except BaseException:
+        site.catalog.close()
+        raise

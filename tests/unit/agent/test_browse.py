@@ -1,6 +1,7 @@
 """Looking into a recovery point."""
 
 import pytest
+
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, falsely, stat
 from wain.agent.browse import PointView, split_path
 from wain.agent.point_packs import StillTravelling
@@ -102,7 +103,7 @@ def test_refuses_a_manifest_that_is_not_the_point() -> None:
     first = make.finish(small_tree(make))
     second = make.finish(small_tree(make))
     make.vault.manifests[first] = make.vault.manifests[second]
-    with pytest.raises(Corrupt, match="does not hash|do not hash"):
+    with pytest.raises(Corrupt, match="do not hash"):
         PointView(make.vault, RID, first, KEY, NAMER)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, ReadableVault, falsely, stat
 from wain.agent import restore_plan
 from wain.agent.browse import PointView
@@ -319,7 +320,9 @@ def test_in_place_writes_only_what_differs(target: Path) -> None:
     make.vault.reads.clear()
     report = run(view, target, policy=IN_PLACE)
     assert report.exit_code == 0
-    assert (target / "changed").read_bytes() == good == (target / "same").read_bytes() == (target / "short").read_bytes()
+    assert (
+        (target / "changed").read_bytes() == good == (target / "same").read_bytes() == (target / "short").read_bytes()
+    )
     assert (target / "sparse").read_bytes() == bytes(4 << 20) + good + bytes((4 << 20) - len(good))
     assert (target / "sparse").stat().st_blocks * 512 < 2 << 20
     assert (target / "empty").read_bytes() == b""

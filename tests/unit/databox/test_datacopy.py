@@ -208,7 +208,7 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing may catch it."""
 
 
-@pytest.mark.parametrize("point", range(1, 22))
+@pytest.mark.parametrize("point", range(1, 35))
 def test_killed_at_any_step_and_repeated_it_ends_the_same(
     home: Path, device: Path, monkeypatch: pytest.MonkeyPatch, point: int
 ) -> None:
@@ -280,7 +280,9 @@ def test_what_a_killed_copy_wrote_wrongly_does_not_stay(
     assert account_bytes(home, "disks")["a.vhd"] == bytes(8 << 20)
 
 
-def test_a_full_account_halts_the_copy_and_it_goes_on(home: Path, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_account_halts_the_copy_and_it_goes_on(
+    home: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     databox = delivered(home, device)
     sealed = seal(device, PACKS)
     arrive(databox)

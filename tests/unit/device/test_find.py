@@ -1,8 +1,8 @@
 import os
 
 import pytest
-from device.making import DEVICE, make_device
 
+from device.making import DEVICE, make_device
 from wain.base.errors import DataError, Refused
 from wain.device import find
 from wain.device.find import check_root, detect, mount_points

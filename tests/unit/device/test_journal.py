@@ -120,7 +120,18 @@ PACK = packs(1)[0]
         _with(lambda chain: chain._record(3, b"M" * 40 + b"x")),
         _with(lambda chain: chain._record(2, PACK.id + b"\x04" + bytes(12) + b"\0\x20\0\0")),
     ],
-    ids=["pack first", "end first", "two starts", "pack behind end", "two ends", "same pack", "gap", "kind", "tail", "type"],
+    ids=[
+        "pack first",
+        "end first",
+        "two starts",
+        "pack behind end",
+        "two ends",
+        "same pack",
+        "gap",
+        "kind",
+        "tail",
+        "type",
+    ],
 )
 def test_chained_records_that_make_no_sense_are_refused(body):
     with pytest.raises(Malformed):

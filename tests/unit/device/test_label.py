@@ -7,7 +7,9 @@ from wain.base.errors import DataError
 from wain.base.ids import DeviceId
 from wain.device.label import MAX_LABEL_BYTES, Label, decode_label, encode_label
 
-LABEL = Label(DeviceId(b"D" * 16), "WD-WX42", "branch-7", "DataBoxDisk", 8 * 10**12, datetime(2026, 3, 1, 12, tzinfo=UTC))
+LABEL = Label(
+    DeviceId(b"D" * 16), "WD-WX42", "branch-7", "DataBoxDisk", 8 * 10**12, datetime(2026, 3, 1, 12, tzinfo=UTC)
+)
 
 
 def test_a_label_comes_back():

@@ -23,7 +23,9 @@ BLOCK = 4096
 
 def packs(count):
     return tuple(
-        JournalPack(PackId(bytes([number]) * 32), ChunkType(number % 3 + 1), Placement(0, number * 2 * BLOCK, 2 * BLOCK))
+        JournalPack(
+            PackId(bytes([number]) * 32), ChunkType(number % 3 + 1), Placement(0, number * 2 * BLOCK, 2 * BLOCK)
+        )
         for number in range(count)
     )
 

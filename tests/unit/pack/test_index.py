@@ -56,7 +56,8 @@ _locations = st.builds(
     length=st.integers(1, (1 << 31) - 1),
 )
 # Few different first bytes, so that ids crowd in some buckets and leave others empty.
-_ids = st.builds(lambda head, rest: ChunkId(head + rest), st.sampled_from((b"\0", b"\x01", b"\xff")), st.binary(min_size=31, max_size=31))  # fmt: skip
+_heads = st.sampled_from((b"\0", b"\x01", b"\xff"))
+_ids = st.builds(lambda head, rest: ChunkId(head + rest), _heads, st.binary(min_size=31, max_size=31))
 _entries = st.dictionaries(_ids.filter(any), _locations, max_size=40)
 
 
@@ -240,11 +241,21 @@ def test_forged_numbers_are_refused_where_they_are_met() -> None:
             forged.find(wanted)
         with pytest.raises(Malformed):
             forged.verify()
+    at = entry + ENTRY_BYTES
     with pytest.raises(Malformed, match="fanout"):
-        at = entry + ENTRY_BYTES
         IndexTable(body[:at] + (2).to_bytes(4, "little") + body[at + 4 :])
     with pytest.raises(Corrupt):
         IndexTable(body[:-1] + bytes([body[-1] ^ 1])).verify()
+
+
+@pytest.mark.parametrize("first", [17, (1 << 32) - 1])
+def test_a_forged_fanout_is_refused_by_the_lookup_that_meets_it(first: int) -> None:
+    body = encode_index(made(16).items())
+    at = len(body) - 36 - 8
+    table = IndexTable(body[:at] + first.to_bytes(4, "little") + body[at + 4 :])
+    for wanted in (ChunkId(b"\x01" * 32), ChunkId(b"\xff" * 32)):
+        with pytest.raises(Malformed, match="fanout"):
+            table.find(wanted)
 
 
 def test_forged_counts_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ def test_container_names_are_valid_unique_and_say_nothing_but_ids():
     assert container_name(RegistrationId(b"\xab" * 16), SeedId(b"\x02" * 16)) != one
 
 
-@pytest.mark.parametrize("name", ["wain-ab-01", "wain-ABABABABABABABAB-0101010101010101", "x", "wain-" + "0" * 33 + "\n"])
+@pytest.mark.parametrize(
+    "name", ["wain-ab-01", "wain-ABABABABABABABAB-0101010101010101", "x", "wain-" + "0" * 33 + "\n"]
+)
 def test_other_containers_are_not_ours(name):
     assert not is_wain_container(name)
 

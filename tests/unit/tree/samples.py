@@ -66,9 +66,7 @@ def files(draw: st.DrawFn) -> Entry:
     chunks = draw(_ids) if data else ()
     entry_stat = draw(stats(st.just(at)))
     listed = bool(chunks) and draw(st.booleans())
-    return Entry(
-        draw(names), Kind.FILE, entry_stat, Content(chunks[: max(data, 0)], extents, listed), xattrs=draw(_xattrs)
-    )
+    return Entry(draw(names), Kind.FILE, entry_stat, Content(chunks[:data], extents, listed), xattrs=draw(_xattrs))
 
 
 entries = st.one_of(
@@ -82,5 +80,8 @@ entries = st.one_of(
         lambda n, k, s, r: Entry(n, k, s, rdev=r),
         names, st.sampled_from((Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE)), stats(), st.tuples(_u32, _u32),
     ),
-    st.builds(lambda n, k, s, x: Entry(n, k, s, xattrs=x), names, st.sampled_from((Kind.FIFO, Kind.SOCKET)), stats(), _xattrs),
+    st.builds(
+        lambda n, k, s, x: Entry(n, k, s, xattrs=x),
+        names, st.sampled_from((Kind.FIFO, Kind.SOCKET)), stats(), _xattrs,
+    ),
 )  # fmt: skip

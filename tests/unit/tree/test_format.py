@@ -6,8 +6,8 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.tree.samples import EVERY_KIND, chunk, entries, file, stat
 
+from unit.tree.samples import EVERY_KIND, chunk, entries, file, stat
 from wain.base.errors import DataError, Malformed, TooLarge, Truncated
 from wain.pack.format import MAX_SEGMENT_PLAIN
 from wain.tree.entry import Content, Entry, Kind

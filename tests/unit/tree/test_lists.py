@@ -1,8 +1,8 @@
 """Chunk lists: round trip, caps, cuts."""
 
 import pytest
-from unit.tree.samples import chunk
 
+from unit.tree.samples import chunk
 from wain.base.errors import DataError, Malformed, TooLarge, Truncated
 from wain.base.ids import HASH_BYTES
 from wain.tree.lists import LIST_CHUNKS, LIST_HEADER_BYTES, decode_list, encode_list

@@ -1,5 +1,6 @@
 """Manifest and details: round trips, canonical form, signature before parsing, caps."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -7,8 +8,8 @@ import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.tree.samples import chunk
 
+from unit.tree.samples import chunk
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Malformed, TooLarge, Truncated
 from wain.base.ids import NO_POINT, NO_SEED, PackId, PointId, RegistrationId, SeedId
 from wain.chunk.names import ChunkType
@@ -108,10 +109,8 @@ def test_every_bit_flip_of_a_manifest_breaks_the_signature_and_is_refused_or_can
     for at in range(len(body)):
         for bit in range(8):
             changed = bytes(byte ^ (1 << bit if at == here else 0) for here, byte in enumerate(body))
-            try:
+            with suppress(DataError):
                 assert encode_manifest(decode_manifest(changed)) == changed
-            except DataError:
-                pass
             assert point_id(changed) != point_id(body)
         with pytest.raises(Corrupt):
             check_signature(changed, SIGN_KEY)
@@ -122,10 +121,8 @@ def test_every_bit_flip_of_details_is_refused_or_canonical() -> None:
     for at in range(len(body)):
         for bit in range(8):
             changed = bytes(byte ^ (1 << bit if at == here else 0) for here, byte in enumerate(body))
-            try:
+            with suppress(DataError):
                 assert encode_details(decode_details(changed)) == changed
-            except DataError:
-                pass
 
 
 def test_cut_or_lengthened_bodies_are_refused() -> None:

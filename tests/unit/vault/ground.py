@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -143,6 +144,9 @@ class Failing:
         self._inner, self._left, self._after = inner, at, after
         self.struck = False
 
+    def disarm(self) -> None:
+        self._left = 0
+
     def _call(self, name: str, *args: object) -> object:
         self._left -= 1
         strike = self._left == 0
@@ -204,7 +208,7 @@ class Ground:
 
     def facts(self) -> dict[str, list[tuple[object, ...]]]:
         """Return every row of the tables that must follow from the objects."""
-        with sqlite3.connect(f"file:{self.root / 'catalog.sqlite'}?mode=ro", uri=True) as base:
+        with closing(sqlite3.connect(f"file:{self.root / 'catalog.sqlite'}?mode=ro", uri=True)) as base:
             return {table.name: sorted(base.execute(f"SELECT * FROM {table.name}"), key=repr) for table in FACT_TABLES}
 
 

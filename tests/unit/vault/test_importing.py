@@ -1,8 +1,8 @@
 """Seeds: announced, imported, damaged, released, arriving twice."""
 
 import pytest
-from unit.vault.ground import ACCOUNT, Server, Shipment, commit, put
 
+from unit.vault.ground import ACCOUNT, Server, Shipment, commit, put
 from wain.base.errors import Corrupt, DataError, Missing, Refused, RemoteError, WriteFailed
 from wain.base.ids import SeedId
 from wain.base.progress import Silent
@@ -16,7 +16,7 @@ from wain.wire.vault import PointState, Presence, SeedRef
 GO = Silent()
 
 
-@pytest.fixture()
+@pytest.fixture
 def shipped(ground):
     """Four packs in two blobs, announced and copied."""
     vault = ground.enrolled()

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from unit.vault.ground import Shipment, commit, put
 
+from unit.vault.ground import Shipment, commit, put
 from wain.base.errors import Refused
 from wain.base.progress import Silent
 from wain.policy.retention import Retention

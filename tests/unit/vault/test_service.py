@@ -1,8 +1,8 @@
 """The verbs an agent calls."""
 
 import pytest
-from unit.vault.ground import Server, Shipment, commit, damage, put
 
+from unit.vault.ground import Server, Shipment, commit, damage, put
 from wain.base.errors import Corrupt, DataError, Missing, Refused
 from wain.base.ids import PackId, RegistrationId
 from wain.pack.verify import verify_pack
