@@ -21,6 +21,7 @@ from wain.pack.format import Footer, encode_footer, pack_id
 from wain.pack.verify import leaf_hashes, verify_pack
 from wain.pack.writer import SealedPack
 from wain.pageblob.paged import decode_paged
+from wain.storage.durable import write_atomic
 
 SIGNER = Secret(bytes(range(32)))
 DEVICE = DeviceId(b"D" * 16)
@@ -55,7 +56,7 @@ def make_device(root: Path, order: str = ORDER, device: DeviceId = DEVICE) -> Pa
     """Prepare a directory as the service prepares a device."""
     (root / "PageBlob").mkdir(parents=True)
     label = Label(device, "WD-1", order, "DataBoxDisk", 10**9, NOON)
-    (root / LABEL_FILE).write_bytes(encode_label(label))
+    write_atomic(root / LABEL_FILE, encode_label(label))
     return root
 
 

@@ -99,8 +99,8 @@ def test_a_full_disk_keeps_what_it_took_and_goes_on_when_there_is_room(disk):
         with pytest.raises(OutOfSpace) as error:
             put_all(writer, packs)
         kept = [pack.id for pack in writer.written]
-        assert error.value.need_bytes == 1 << 20
-        assert 0 <= error.value.free_bytes < 1 << 20
+        assert error.value.need_bytes in (1 << 20, 4 << 20)  # One pack, or the group where a sync was refused.
+        assert 0 <= error.value.free_bytes < error.value.need_bytes
     assert kept == [pack.id for pack in packs[: len(kept)]]
     assert len(kept) >= 2
     with open_writer(root) as writer, pytest.raises(OutOfSpace):

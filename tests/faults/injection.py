@@ -35,7 +35,10 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Make the call at a spot fail with `error`; `repeat` lets every later one fail too, as a full disk would."""
+    """Make the call at a spot fail with `error`; `repeat` lets every later one fail too, as a full disk would.
+
+    The error KILL lets the call happen and kills the process with it.
+    """
 
     spot: Spot
     error: str
@@ -74,7 +77,8 @@ def recording(log: Path, family: str) -> tuple[str, ...]:
 def injecting(log: Path, fault: Fault) -> tuple[str, ...]:
     """Return the words to run a command under, so that one of its calls fails. `log` tells where it hit."""
     when = f"{fault.spot.number}{'+' if fault.repeat else ''}"
-    inject = f"inject={fault.spot.call}:error={fault.error}:when={when}"
+    what = "signal=KILL" if fault.error == "KILL" else f"error={fault.error}"
+    inject = f"inject={fault.spot.call}:{what}:when={when}"
     return (*_STRACE, "-e", f"trace={fault.spot.call}", "-e", inject, "-o", str(log))
 
 

@@ -1,4 +1,5 @@
-"""The N-th fsync, write, rename, link or truncate fails with EIO or ENOSPC, on device, account, vault and restore.
+"""The N-th fsync, write, rename, link or truncate fails with EIO or ENOSPC, on device, account, vault and restore,
+or is the last thing the process does before `kill -9`.
 
 After the fault the same command must succeed, and the story must end with a restore that equals the source. A command
 that hit a fault and still says 0 is taken at its word: it is not repeated, and the story must end well all the same.
@@ -40,6 +41,10 @@ CASES = [
     ("rename", "EIO"),
     ("link", "EIO"),
     ("truncate", "ENOSPC"),
+    ("fsync", "KILL"),
+    ("write", "KILL"),
+    ("rename", "KILL"),
+    ("link", "KILL"),
 ]
 
 
@@ -109,12 +114,13 @@ def suffer(stage: Stage, fault: Fault, log: Path) -> None:
     hits = injection.hit(log)
     told = f"WAIN_SEED={SEED} `{stage.command}`, {fault}, hit {hits[:2]}: {result}"
     print(told.splitlines()[0][:300], "->", result.code)
-    assert result.code >= 0, f"ended by a signal: {told}"
+    killed = fault.error == "KILL"
+    assert result.code >= 0 or killed, f"ended by a signal: {told}"
     assert "Traceback" not in result.err, told
     command = story.command(stage.command)
     if result.code not in command.codes:
         # When every later write fails there is nobody left to tell.
-        assert fault.repeat or result.err or result.out, f"no word about it: {told}"
+        assert killed or fault.repeat or result.err or result.out, f"no word about it: {told}"
         again = story.attempt(*command.args)
         assert again.code in command.codes, f"the same command again: {again}\n=== after {told}"
     finish(stage, told)

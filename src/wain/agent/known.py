@@ -6,48 +6,58 @@ durable, *before* the pack itself is written: so after a crash every pack that e
 whose pack does not exist is told apart by the pack's presence.
 """
 
-import mmap
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
+from wain.agent.index_notes import IndexNote, read_note, write_note
 from wain.agent.pending import PendingLog, decode_refs, encode_refs
-from wain.base.errors import DataError
+from wain.agent.table_file import open_table, table_hash, write_table
+from wain.base.errors import DataError, WriteFailed
 from wain.base.ids import ChunkId, PackId
 from wain.chunk.names import ChunkType
 from wain.pack.format import PackedChunk
-from wain.pack.index import IndexTable, IndexWriter, Location, merge_indexes
+from wain.pack.index import IndexTable, Location, merge_indexes
 from wain.pack.writer import SealedPack
-from wain.storage.durable import fsync_dir, write_atomic
+from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, make_dirs, write_atomic, writing
 from wain.tree.manifest import PackRef
 
 SPILL_CHUNKS: Final = 250_000
 """How many chunks of the running job are held in memory before they become a table: about 100 MB."""
 MAX_TABLES: Final = 12
-"""More tables than this are merged into one at the end of a job."""
+"""With more tables than this, small ones are merged."""
+MERGE_RATIO: Final = 4
+"""A table is merged with newer ones when it is at most so many times as large: big tables are rarely sent again."""
 INDEX_SUFFIX: Final = ".idx"
 PACKS_SUFFIX: Final = ".packs"
 STORED_SUFFIX: Final = ".stored"
+DAMAGED_SUFFIX: Final = ".damaged"
 SIDECARS: Final = (PACKS_SUFFIX, STORED_SUFFIX)
 """Beside each table: the packs it names, and as which index chunks the vault keeps it."""
 
 
 class KnownChunks:
-    """The chunk store's memory. `find` and `claim` belong to the reading thread, `settle` to the writing thread."""
+    """The chunk store's memory. `find` and `claim` belong to the reading thread, `settle` to the writing thread.
+
+    Raises (all methods that write): `OutOfSpace`, `WriteFailed`, `Refused`: the agent's own disk, never the source.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_dirs(directory, 0o700)
         self._log = PendingLog(directory / "pending.log")
         self._recent: dict[ChunkId, Location | None] = {}
         self._tables: list[tuple[str, IndexTable]] = []
         self._absent: frozenset[PackId] = frozenset()
         self.packs: dict[PackId, PackRef] = {}
         """Every pack that any layer names."""
-        for name in self._table_names():
-            self._open(name)
+        with writing(str(directory)):
+            self._clean()
+            for name in self._table_names():
+                self._open(name)
         for ref, chunks in self._log.replay():
             self._learn(ref, chunks)
 
@@ -97,38 +107,75 @@ class KnownChunks:
 
     def spill(self) -> None:
         """Turn what is durable and recent into a table. Every settled pack must be durable at its target."""
-        # list() takes its copy in one step: the reading thread may be claiming chunks.
-        settled = {chunk: at for chunk, at in list(self._recent.items()) if at is not None}
+        # copy() takes its copy in one step, without any Python code between: the reading thread may be claiming.
+        settled = {chunk: at for chunk, at in self._recent.copy().items() if at is not None}
         if not settled:
             return
-        name = self._next_name()
-        self._write(name, sorted(settled.items(), key=itemgetter(0)), (len(settled), self._log.packs))
+        self._write(self._next_name(), sorted(settled.items(), key=itemgetter(0)), (len(settled), self._log.packs))
+        # The table is open before the first chunk leaves `recent`: at no moment is a chunk in neither.
         for chunk in settled:
             del self._recent[chunk]
         self._log.clear()
 
-    def merge_tables(self) -> None:
-        """Merge all tables into one when there are many, leaving out packs that are gone."""
-        if len(self._tables) <= MAX_TABLES:
-            return
-        old = [name for name, _ in self._tables]
-        tables = [table for _, table in self._tables]
-        packs = [self.packs[pack] for table in tables for pack in table.packs if pack not in self._absent]
-        self._tables = []
-        self._write(self._next_name(), merge_indexes(tables, self._absent), (sum(map(len, tables)), packs))
-        for name in old:
-            for suffix in (INDEX_SUFFIX, *SIDECARS):
-                (self._directory / name).with_suffix(suffix).unlink(missing_ok=True)
-        fsync_dir(self._directory)
+    def compact(self) -> None:
+        """Merge the tables that no vault keeps yet into one; when there are many, small older ones with them.
 
-    def tables(self) -> list[Path]:
-        """Return the file of every table, oldest first."""
-        return [self._directory / name for name, _ in self._tables]
+        Tables that are much larger than all newer ones together stay as they are: a merged table has to be sent.
+        """
+        start = len(self._tables)
+        while start and self.note(start - 1) is None:
+            start -= 1
+        entries = sum(len(table) for _, table in self._tables[start:])
+        if start >= MAX_TABLES:
+            while start and len(self._tables[start - 1][1]) <= MERGE_RATIO * entries:
+                start -= 1
+                entries += len(self._tables[start][1])
+        if len(self._tables) - start > 1:
+            self._merge(start)
+
+    def table_count(self) -> int:
+        """Return how many tables there are."""
+        return len(self._tables)
+
+    def table_path(self, number: int) -> Path:
+        """Return the file of a table; 0 is the oldest."""
+        return self._directory / self._tables[number][0]
+
+    def note(self, number: int) -> IndexNote | None:
+        """Return as what a table is kept, or None when it is not, or when a pack of it is gone."""
+        path = self.table_path(number)
+        found = read_note(path.with_suffix(STORED_SUFFIX), table_hash(path))
+        return found if found is not None and all(self.exists(pack) for pack in found.packs) else None
+
+    def set_note(self, number: int, chunks: tuple[ChunkId, ...], packs: tuple[PackId, ...]) -> IndexNote:
+        """Remember as what a table is kept, durably. The packs must be durable."""
+        path = self.table_path(number)
+        note = IndexNote(table_hash(path), chunks, packs)
+        write_note(path.with_suffix(STORED_SUFFIX), note)
+        return note
 
     def close(self) -> None:
         """Release files."""
         self._log.close()
         self._tables.clear()
+
+    def _merge(self, start: int) -> None:
+        """Replace the tables from number `start` on by one that says the same, without packs that are gone."""
+        old = self._tables[start:]
+        tables = [table for _, table in old]
+        # Packs of index chunks count only while a note names them: those of the old tables need not be kept.
+        noted = {pack for number in range(start) if (note := self.note(number)) for pack in note.packs}
+        named = {pack for table in tables for pack in table.packs if self.exists(pack)}
+        packs = [self.packs[pack] for pack in named if self.packs[pack].kind is not ChunkType.INDEX or pack in noted]
+        self._write(self._next_name(), merge_indexes(tables, self._absent), (sum(map(len, tables)), packs))
+        merged = self._tables.pop()
+        self._tables[start:] = [merged]
+        with writing(str(self._directory)):
+            for name, _ in old:
+                # The table goes first, so that no crash leaves one without its packs.
+                for suffix in (INDEX_SUFFIX, *SIDECARS):
+                    (self._directory / name).with_suffix(suffix).unlink(missing_ok=True)
+            fsync_dir(self._directory)
 
     def _write(
         self, name: str, entries: Iterable[tuple[ChunkId, Location]], about: tuple[int, Iterable[PackRef]]
@@ -138,20 +185,26 @@ class KnownChunks:
         path = self._directory / name
         # The table is what makes the rest count, so it comes last.
         write_atomic(path.with_suffix(PACKS_SUFFIX), encode_refs(refs.values()))
-        write_atomic(path, b"".join(_index_pieces(entries, count, sorted(refs))))
-        self._open(name)
+        write_table(path, entries, (count, sorted(refs)))
+        with writing(str(path)):
+            if not self._open(name):
+                raise WriteFailed(str(path), "it does not read back as it was written")
 
-    def _open(self, name: str) -> None:
+    def _open(self, name: str) -> bool:
         path = self._directory / name
         try:
-            refs = decode_refs(path.with_suffix(PACKS_SUFFIX).read_bytes())
+            refs = {ref.id: ref for ref in decode_refs(path.with_suffix(PACKS_SUFFIX).read_bytes())}
             table = open_table(path)
+            whole = all(pack in refs for pack in table.packs)
         except (DataError, FileNotFoundError):
+            whole = False
+        if not whole:
             # A table that is not whole is worth less than none: what it named will be read and stored again.
-            path.rename(path.with_suffix(".damaged"))
-            return
-        self.packs.update((ref.id, ref) for ref in refs)
+            path.rename(path.with_suffix(DAMAGED_SUFFIX))
+            return False
+        self.packs.update(refs)
         self._tables.append((name, table))
+        return True
 
     def _learn(self, ref: PackRef, chunks: Iterable[PackedChunk]) -> None:
         self.packs[ref.id] = ref
@@ -160,25 +213,19 @@ class KnownChunks:
         for one in chunks:
             self._recent[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
 
+    def _clean(self) -> None:
+        """Remove what cut writes left, and what outlived its table."""
+        names = set(os.listdir(self._directory))
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            orphan = suffix in SIDECARS and stem + INDEX_SUFFIX not in names
+            if orphan or name.startswith(TEMPORARY_PREFIX):
+                with contextlib.suppress(IsADirectoryError):
+                    (self._directory / name).unlink(missing_ok=True)
+
     def _table_names(self) -> list[str]:
         return sorted(name for name in os.listdir(self._directory) if name.endswith(INDEX_SUFFIX))
 
     def _next_name(self) -> str:
-        names = self._table_names()
-        return f"{int(names[-1][:8]) + 1 if names else 1:08d}{INDEX_SUFFIX}"
-
-
-def open_table(path: Path) -> IndexTable:
-    """Map an index table from its file.
-
-    Raises:
-        DataError: it is not whole. The caller drops it: chunks it named are stored again.
-    """
-    with open(path, "rb") as file:
-        return IndexTable(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _index_pieces(entries: Iterable[tuple[ChunkId, Location]], count: int, packs: list[PackId]) -> Iterator[bytes]:
-    writer = IndexWriter(count, packs)
-    yield from writer.feed(entries)
-    yield writer.finish()
+        stems = [os.path.splitext(name)[0] for name in os.listdir(self._directory)]
+        return f"{max((int(stem) for stem in stems if stem.isdigit()), default=0) + 1:08d}{INDEX_SUFFIX}"

@@ -12,25 +12,32 @@ from typing import Final
 from blake3 import blake3
 
 from wain.base.codec import Decoder, Encoder
-from wain.base.errors import Corrupt
+from wain.base.errors import Corrupt, DataError, Malformed
 from wain.base.ids import HASH_BYTES, ChunkId, PackId
 from wain.chunk.names import ChunkType
-from wain.pack.format import MAX_CHUNKS, MAX_PACK_BYTES, PackedChunk
-from wain.storage.durable import writing
+from wain.pack.format import FOOTER_BYTES, MAX_CHUNKS, MAX_PACK_BYTES, PackedChunk
+from wain.storage.durable import fsync_dir, writing
 from wain.tree.manifest import MAX_PACKS, PackRef
 
-LOG_MAGIC: Final = b"WLOG"
+RECORD_MAGIC: Final = b"WLOG"
 REFS_MAGIC: Final = b"WAINREFS"
-VERSION: Final = 1
+REFS_VERSION: Final = 1
+REFS_FIXED_BYTES: Final = 46
+RECORD_FRAME_BYTES: Final = 24
+RECORD_FIXED_BYTES: Final = 41
 _FRAME: Final = struct.Struct("<4sI16s")
 _HEAD: Final = struct.Struct("<32sBII")
 _CHUNK: Final = struct.Struct("<32sIII")
 _REF: Final = struct.Struct("<32sBI")
 _RECORD_CAP: Final = _HEAD.size + MAX_CHUNKS * _CHUNK.size
+_WHAT: Final = "pending log"
 
 
 class PendingLog:
-    """The packs of a job that is not finished, with the chunks in each."""
+    """The packs of a job that is not finished, with the chunks in each.
+
+    Raises (all methods): `OutOfSpace`, `WriteFailed`, `Refused`: the agent's own disk, never the source.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,25 +47,31 @@ class PendingLog:
 
     def replay(self) -> Iterator[tuple[PackRef, tuple[PackedChunk, ...]]]:
         """Yield what was logged, in order, up to the first record that is not whole; cut off what follows it."""
-        if not self._path.exists():
-            return
-        good = 0
-        with open(self._path, "rb") as file:
-            while (body := _next_record(file.read(_FRAME.size), file.read)) is not None:
-                ref, chunks = _decode(body)
-                good = file.tell()
-                self.packs.append(ref)
-                yield ref, chunks
-        os.truncate(self._path, good)
+        with writing(str(self._path)):
+            if not self._path.exists():
+                return
+            good = 0
+            with open(self._path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                while (body := _next_record(file.read(_FRAME.size), file.read)) is not None:
+                    try:
+                        ref, chunks = decode_record(body)
+                    except DataError:
+                        break
+                    good = file.tell()
+                    self.packs.append(ref)
+                    yield ref, chunks
+            if good < size:
+                os.truncate(self._path, good)
 
     def append(self, ref: PackRef, chunks: Iterable[PackedChunk]) -> None:
         """Write a record and make it durable."""
-        rows = b"".join([_CHUNK.pack(one.chunk, one.segment, one.offset, one.length) for one in chunks])
-        body = _HEAD.pack(ref.id, ref.kind, ref.stored_bytes, len(rows) // _CHUNK.size) + rows
-        with writing(str(self._path)):
+        body = encode_record(ref, chunks)
+        with writing(str(self._path), len(body)):
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            record = memoryview(_FRAME.pack(LOG_MAGIC, len(body), blake3(body).digest(16)) + body)
+                fsync_dir(self._path.parent)
+            record = memoryview(_FRAME.pack(RECORD_MAGIC, len(body), blake3(body).digest(16)) + body)
             while record:
                 record = record[os.write(self._fd, record) :]
             os.fdatasync(self._fd)
@@ -82,23 +95,36 @@ def _next_record(frame: bytes, read: Callable[[int], bytes]) -> bytes | None:
     if len(frame) < _FRAME.size:
         return None
     magic, size, digest = _FRAME.unpack(frame)
-    if magic != LOG_MAGIC or size > _RECORD_CAP:
+    if magic != RECORD_MAGIC or size > _RECORD_CAP:
         return None
     body = read(size)
     return body if len(body) == size and blake3(body).digest(16) == digest else None
 
 
-def _decode(body: bytes) -> tuple[PackRef, tuple[PackedChunk, ...]]:
-    pack, kind, stored, count = _HEAD.unpack_from(body)
-    rows = _CHUNK.iter_unpack(body[_HEAD.size : _HEAD.size + count * _CHUNK.size])
-    chunks = tuple([PackedChunk(ChunkId(chunk), segment, at, size) for chunk, segment, at, size in rows])
-    return PackRef(PackId(pack), ChunkType(kind), stored), chunks
+def encode_record(ref: PackRef, chunks: Iterable[PackedChunk]) -> bytes:
+    """Return the body of a record: a pack and its chunks."""
+    rows = b"".join([_CHUNK.pack(one.chunk, one.segment, one.offset, one.length) for one in chunks])
+    return _HEAD.pack(ref.id, ref.kind, ref.stored_bytes, len(rows) // _CHUNK.size) + rows
+
+
+def decode_record(body: bytes) -> tuple[PackRef, tuple[PackedChunk, ...]]:
+    """Return what `encode_record` wrote.
+
+    Raises:
+        DataError: it is not that.
+    """
+    read = Decoder(_WHAT, body)
+    ref = _ref(_WHAT, *_HEAD.unpack(read.take(_HEAD.size))[:3])
+    count = int.from_bytes(body[_HEAD.size - 4 : _HEAD.size], "little")
+    rows = read.take(count * _CHUNK.size)
+    read.finish()
+    return ref, tuple([PackedChunk(ChunkId(chunk), *where) for chunk, *where in _CHUNK.iter_unpack(rows)])
 
 
 def encode_refs(refs: Iterable[PackRef]) -> bytes:
     """Return a list of packs as a file's bytes."""
     rows = [_REF.pack(ref.id, ref.kind, ref.stored_bytes) for ref in refs]
-    body = Encoder(REFS_MAGIC, VERSION).uint(len(rows), 4).raw(b"".join(rows)).finish()
+    body = Encoder(REFS_MAGIC, REFS_VERSION).uint(len(rows), 4).raw(b"".join(rows)).finish()
     return body + blake3(body).digest()
 
 
@@ -108,12 +134,18 @@ def decode_refs(stored: bytes) -> list[PackRef]:
     Raises:
         DataError: it is not whole.
     """
-    body = Decoder("pack list", stored, REFS_MAGIC, VERSION)
+    what = "pack list"
+    body = Decoder(what, stored, REFS_MAGIC, REFS_VERSION)
     count = body.count(_REF.size, MAX_PACKS, "the pack count")
     rows = body.take(count * _REF.size)
     digest = body.take(HASH_BYTES)
     body.finish()
     if blake3(stored[:-HASH_BYTES]).digest() != digest:
-        raise Corrupt("pack list", "its hash does not match")
-    assert MAX_PACK_BYTES < 1 << 32
-    return [PackRef(PackId(pack), ChunkType(kind), size) for pack, kind, size in _REF.iter_unpack(rows)]
+        raise Corrupt(what, "its hash does not match")
+    return [_ref(what, *row) for row in _REF.iter_unpack(rows)]
+
+
+def _ref(what: str, pack: bytes, kind: int, stored_bytes: int) -> PackRef:
+    if kind not in ChunkType._value2member_map_ or not 0 < stored_bytes <= MAX_PACK_BYTES + FOOTER_BYTES:
+        raise Malformed(what, f"pack {pack.hex()} of type {kind} and {stored_bytes} bytes")
+    return PackRef(PackId(pack), ChunkType(kind), stored_bytes)

@@ -8,11 +8,12 @@ import os
 import stat as modes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from wain.agent.walk import Found, words
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.tree.entry import Kind
+from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_extents
 
 WINDOW_BYTES: Final = 24 << 20
 """How much of a large file is in memory at once."""
@@ -27,8 +28,12 @@ KINDS: Final = {
     modes.S_IFSOCK: Kind.SOCKET,
 }
 
+Extents = tuple[tuple[int, int], ...]
+
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM})
+_NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_HOLES: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_SELF_FD: Final = b"/proc/self/fd"
 
 
 @dataclass(eq=False)
@@ -46,15 +51,40 @@ class Moved(SourceError):
     """The name stands for another file than when it was listed."""
 
 
-class FileReader:
-    """One open regular file, read once from its beginning to its end.
+class Xattrs(NamedTuple):
+    """Extended attributes, sorted by name, and why some are not among them (empty when all are)."""
 
-    Use as a context manager. `changed()` tells whether the file was touched since it was listed.
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    reason: str = ""
+
+
+NO_XATTRS: Final = Xattrs()
+
+
+class FileReader:
+    """One open regular file, read once from its beginning to its end. Use as a context manager.
+
+    `before` is its stat when it was opened; `changed()` tells whether it was touched since.
+
+    Raises (opening):
+        Moved: the name stands for another file than the one that was listed.
+        SourceError: it cannot be opened.
     """
 
+    __slots__ = ("_fd", "before")
+
     def __init__(self, directory_fd: int, found: Found) -> None:
-        self._found = found
         self._fd = _open(directory_fd, found.name)
+        try:
+            self.before = os.fstat(self._fd)
+            if self.before.st_ino != found.stat.st_ino or not modes.S_ISREG(self.before.st_mode):
+                raise Moved("it was replaced while being read")
+        except OSError as error:
+            os.close(self._fd)
+            raise SourceError(words(error)) from None
+        except Moved:
+            os.close(self._fd)
+            raise
 
     def __enter__(self) -> "FileReader":
         return self
@@ -62,32 +92,25 @@ class FileReader:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
-    def stat(self) -> os.stat_result:
-        """Return the stat of the open file.
-
-        Raises:
-            Moved: it is not the regular file that was listed.
-        """
-        here = os.fstat(self._fd)
-        if here.st_ino != self._found.stat.st_ino or not modes.S_ISREG(here.st_mode):
-            raise Moved("it was replaced while being read")
-        return here
-
-    def changed(self, before: os.stat_result) -> bool:
-        """Return True when content or attributes moved since `before`."""
-        now = self.stat()
-        return (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (
-            before.st_size,
-            before.st_mtime_ns,
-            before.st_ctime_ns,
+    def changed(self) -> bool:
+        """Return True when content or attributes moved since the file was opened."""
+        before = self.before
+        try:
+            now = os.fstat(self._fd)
+        except OSError as error:
+            raise SourceError(words(error)) from None
+        return (
+            now.st_ctime_ns != before.st_ctime_ns
+            or now.st_size != before.st_size
+            or now.st_mtime_ns != before.st_mtime_ns
         )
 
-    def xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the extended attributes, sorted by name."""
+    def xattrs(self) -> Xattrs:
+        """Return the extended attributes."""
         return _xattrs(self._fd)
 
     def small(self, size: int) -> bytes:
-        """Return the whole content of a dense file that is expected to have `size` bytes."""
+        """Return the whole content of a dense file that is expected to have `size` bytes; one more if it has grown."""
         try:
             body = os.read(self._fd, size + 1)
             while len(body) < size and (more := os.read(self._fd, size + 1 - len(body))):
@@ -96,41 +119,55 @@ class FileReader:
             raise SourceError(words(error)) from None
         return body
 
-    def pieces(self, cutter: Cutter, extents: tuple[tuple[int, int], ...]) -> Iterator[memoryview]:
-        """Yield the chunks of the given data extents, read end to end."""
+    def pieces(self, cutter: Cutter, extents: Extents) -> Iterator[memoryview]:
+        """Yield the chunks of the given data extents, read end to end. They end early where the file does."""
         rest = b""
-        runs = _runs(extents)
-        for last, want in runs:
-            window = bytearray(len(rest) + sum(length for _, length in want))
-            window[: len(rest)] = rest
+        for last, want in _runs(extents):
+            room = memoryview(bytearray(len(rest) + sum(length for _, length in want)))
+            room[: len(rest)] = rest
             at = len(rest)
             for offset, length in want:
-                at += self._read_into(memoryview(window)[at : at + length], offset)
-            view = memoryview(window)[:at]
+                got = self._read_into(room[at : at + length], offset)
+                at += got
+                if got < length:
+                    last = True  # noqa: PLW2901 (it shrank: what comes behind is not there either)
+                    break
             done = 0
-            for length in cutter.cut(view, last):
-                yield view[done : done + length]
+            for length in cutter.cut(room[:at], last) if at else ():
+                yield room[done : done + length]
                 done += length
-            rest = bytes(view[done:])
+            if last:
+                return
+            rest = bytes(room[done:at])
 
-    def extents(self, size: int) -> tuple[tuple[int, int], ...]:
-        """Return (offset, length) of the data in a sparse file; `((size, 0),)` when it is one hole."""
+    def extents(self, size: int) -> Extents:
+        """Return (offset, length) of the data in a sparse file, as entries keep them: nothing when it is dense."""
         found: list[tuple[int, int]] = []
         at = 0
         try:
             while at < size:
-                try:
-                    start = os.lseek(self._fd, at, os.SEEK_DATA)
-                except OSError as error:
-                    if error.errno == errno.ENXIO:
-                        break
-                    raise
+                start = self._next_data(at, size)
+                if start >= size:
+                    break
                 at = min(os.lseek(self._fd, start, os.SEEK_HOLE), size)
-                if start < size:
-                    found.append((start, at - start))
+                if at <= start:
+                    return ()  # A file system that contradicts itself; all of it is read.
+                found.append((start, at - start))
+                if len(found) > 2 * MAX_EXTENTS:
+                    found = list(tidy_extents(found, size))
         except OSError as error:
+            if error.errno in _NO_HOLES:
+                return ()
             raise SourceError(words(error)) from None
-        return tuple(found) or ((size, 0),)
+        return tidy_extents(found, size)
+
+    def _next_data(self, at: int, size: int) -> int:
+        try:
+            return os.lseek(self._fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return size
+            raise
 
     def _read_into(self, room: memoryview, offset: int) -> int:
         done = 0
@@ -145,7 +182,7 @@ class FileReader:
         return done
 
 
-def _runs(extents: tuple[tuple[int, int], ...]) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
+def _runs(extents: Extents) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
     """Group extents into reads of at most `WINDOW_BYTES`; the flag marks the last group."""
     group: list[tuple[int, int]] = []
     room = WINDOW_BYTES
@@ -162,9 +199,30 @@ def _runs(extents: tuple[tuple[int, int], ...]) -> Iterator[tuple[bool, list[tup
     yield True, group
 
 
+def cut_extents(extents: Extents, got: int) -> tuple[Extents, int]:
+    """Return the extents that the first `got` bytes of data fill, and the size of a file that ends there."""
+    kept: list[tuple[int, int]] = []
+    size = 0
+    for offset, length in extents:
+        if got <= 0:
+            break
+        kept.append((offset, min(length, got)))
+        size = sum(kept[-1])
+        got -= length
+    return tidy_extents(kept, size), size
+
+
 def is_sparse(stat: os.stat_result) -> bool:
     """Return True when a file occupies fewer blocks than its size needs, so that it may have holes."""
     return stat.st_size > SMALL_BYTES // 32 and stat.st_blocks * 512 < stat.st_size
+
+
+def look_again(directory_fd: int, name: bytes) -> Found:
+    """Return what a name stands for now."""
+    try:
+        return Found(name, os.stat(name, dir_fd=directory_fd, follow_symlinks=False))
+    except OSError as error:
+        raise SourceError(words(error)) from None
 
 
 def link_target(directory_fd: int, name: bytes) -> bytes:
@@ -175,32 +233,42 @@ def link_target(directory_fd: int, name: bytes) -> bytes:
         raise SourceError(words(error)) from None
 
 
-def xattrs_of(directory_fd: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
+def xattrs_of(directory_fd: int, name: bytes) -> Xattrs:
     """Return the extended attributes of a name that is not opened: a link, a device, a FIFO, a socket."""
-    return _xattrs(b"/proc/self/fd/%d/%s" % (directory_fd, name), follow=False)
+    return _xattrs(b"%s/%d/%s" % (_SELF_FD, directory_fd, name), follow=False)
 
 
-def directory_xattrs(fd: int) -> tuple[tuple[bytes, bytes], ...]:
+def directory_xattrs(fd: int) -> Xattrs:
     """Return the extended attributes of an open directory."""
     return _xattrs(fd)
 
 
-def _xattrs(target: int | bytes, *, follow: bool = True) -> tuple[tuple[bytes, bytes], ...]:
+def _xattrs(target: int | bytes, *, follow: bool = True) -> Xattrs:
     try:
-        names = os.listxattr(target, follow_symlinks=follow) if isinstance(target, bytes) else os.listxattr(target)
-        ordered = sorted(os.fsencode(name) for name in names)
-        found = [(name, _xattr(target, name, follow=follow)) for name in ordered]
+        names = os.listxattr(target) if follow else os.listxattr(target, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _NO_XATTRS:
-            return ()
-        raise SourceError(f"extended attributes: {words(error)}") from None
-    return tuple(found)
-
-
-def _xattr(target: int | bytes, name: bytes, *, follow: bool) -> bytes:
-    if isinstance(target, bytes):
-        return os.getxattr(target, name, follow_symlinks=follow)
-    return os.getxattr(target, name)
+        if error.errno in _NO_XATTRS or (not follow and not os.path.isdir(_SELF_FD)):
+            return NO_XATTRS
+        return Xattrs((), f"its extended attributes were not kept: {words(error)}")
+    if not names:
+        return NO_XATTRS
+    pairs: list[tuple[bytes, bytes]] = []
+    reasons: list[str] = []
+    for name in sorted(os.fsencode(name) for name in names):
+        try:
+            value = os.getxattr(target, name) if follow else os.getxattr(target, name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.ENODATA:  # Else it was removed between two system calls.
+                reasons.append(f"its attribute {name.decode(errors="backslashreplace")} was not kept: {words(error)}")
+            continue
+        if len(value) > MAX_XATTR_BYTES:
+            reasons.append(f"its attribute {name.decode(errors="backslashreplace")} of {len(value):,} bytes is too large to be kept")
+        elif len(pairs) >= MAX_XATTRS:
+            reasons.append(f"it has more than {MAX_XATTRS:,} extended attributes; the others were not kept")
+            break
+        else:
+            pairs.append((name, value))
+    return Xattrs(tuple(pairs), "; ".join(reasons[:3]))
 
 
 def _open(directory_fd: int, name: bytes) -> int:

@@ -93,9 +93,11 @@ def survey(directory: int, entry: Entry, policy: Policy) -> tuple[Arrival, str]:
     found = look(directory, entry.name)
     if found is None:
         return Arrival.WRITE, ""
-    if policy.in_place and entry.kind is Kind.FILE and stat.S_ISREG(found.st_mode):
-        # A file with a second name is never changed where it lies: the other name may be outside the target.
-        return (Arrival.IN_PLACE if found.st_nlink == 1 else Arrival.WRITE), ""
+    # A file with a second name is never changed where it lies: the other name may be outside the target. As it is only
+    # ever replaced whole, its size and time tell whether it was.
+    alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if policy.in_place and entry.kind is Kind.FILE and alone:
+        return Arrival.IN_PLACE, ""
     if complete(directory, entry.name, found, entry) and not _worn(found, entry, policy):
         return Arrival.COMPLETE, ""
     if policy.conflict is Conflict.OVERWRITE:

@@ -17,6 +17,7 @@ from wain.agent.restore_writer import RestoreWriter
 from wain.base.errors import Corrupt, DataError, Malformed, WainError
 from wain.base.ids import ChunkId, PackId
 from wain.chunk.names import ChunkType
+from wain.pack.index import Location
 from wain.tree.entry import Entry, Kind
 
 BATCH_CHUNKS: Final = 131_072
@@ -44,13 +45,11 @@ class Batch:
         """True when the batch should be run before more is planned."""
         return self.chunks >= BATCH_CHUNKS or self.files >= BATCH_FILES or len(self.links) >= BATCH_FILES
 
-    def add(self, item: Item, at: int, view: PointView, chunk: ChunkId) -> int:
-        """Want one chunk of a file; return its length in bytes."""
-        home = view.locate(chunk)
+    def add(self, home: Location, item: Item, at: int, chunk: ChunkId) -> None:
+        """Want one chunk, which lies at `home`, for a file whose data has `at` bytes before it."""
         segments = self.packs.setdefault(home.pack, {})
         segments.setdefault(home.segment, []).append((item, at, home.offset, home.length, chunk))
         self.chunks += 1
-        return home.length
 
 
 class Planner:
@@ -193,7 +192,8 @@ class Planner:
             if len(body) == home.length and self._view.namer.name(ChunkType.DATA, body) == chunk:
                 self._writer.passed(item, home.length)
                 return home.length
-        return self._batch.add(item, at, self._view, chunk)
+        self._batch.add(home, item, at, chunk)
+        return home.length
 
     def _without_data(self, item: Item) -> None:
         if item.in_place or item.starts:

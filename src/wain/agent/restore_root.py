@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
-from wain.base.errors import Malformed, Refused
+from wain.base.errors import Malformed, Refused, WriteFailed
 
 OPEN_DIRECTORIES: Final = 256
 PIECE_BYTES: Final = 3500
@@ -193,13 +193,9 @@ class TargetRoot:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
             raise Refused(f"{path} cannot be a restore target: {error.strerror}") from None
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self.fd)
-            raise Refused(f"another restore is writing into {path}", "Wait for it, or choose another target.") from None
+        self._lock()
         self.folds_case = self._probe_case()
 
     def __enter__(self) -> Self:
@@ -216,6 +212,17 @@ class TargetRoot:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self.fd)
+            reason = f"another restore is writing into {self.path}"
+            raise Refused(reason, "Wait for it, or choose another target.") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # Some network file systems.
+                raise
 
     def temporary_name(self) -> bytes:
         """Return a name that no other restore uses."""
@@ -268,9 +275,13 @@ class TargetRoot:
         return new
 
     def sync(self) -> None:
-        """Return when everything written below the root's file system is durable."""
+        """Return when everything written to the root's file system is durable.
+
+        Raises:
+            WriteFailed: it is not; nothing that was restored should be relied on.
+        """
         if _libc().syncfs(self.fd) != 0:
-            raise _failure(os.fsencode(self.path))
+            raise WriteFailed(str(self.path), os.strerror(ctypes.get_errno()))
 
     def _keep(self, path: bytes, fd: int) -> int:
         self._open[path] = fd

@@ -5,11 +5,13 @@ directories among themselves come sorted by their bytes, so two walks of one tre
 What cannot be looked at becomes a `Problem`; only the source can cause one.
 """
 
+import contextlib
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from wain.job.job import Problem
 from wain.policy.exclusion import Exclusions
@@ -17,8 +19,14 @@ from wain.policy.exclusion import Exclusions
 CACHE_TAG: Final = b"CACHEDIR.TAG"
 CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"
 """The first bytes of a cache directory's tag (Cache Directory Tagging Specification)."""
+OPEN_LEVELS: Final = 200
+"""How many directories, one below the other, are open at once: a tree may be deeper than a process may open files."""
 
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CLOSED: Final = -1
+_ITSELF_AGAIN: Final = 2
+"""A directory may be mounted once below itself (a bind mount); more often means that the tree has no end."""
+_NAME: Final = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +41,7 @@ class WalkPlan:
     skip: frozenset[tuple[int, int]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One name in a directory, as `lstat` saw it."""
 
     name: bytes
@@ -49,11 +56,13 @@ class Entered:
     fd: int
     stat: os.stat_result
     leaves: list[Found]
+    selected: bool
+    """Within an include, and not only on the way to one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Everything below a directory was yielded. `fd` is still open, and closed right after."""
+    """Everything below a directory was yielded. `fd` is still open, and closed right after; -1 when it was moved away."""
 
     path: bytes
     fd: int
@@ -70,6 +79,12 @@ class _Open:
     todo: list[Found]
     selected: bool
     """Within an include; a directory that only leads to one is not listed but picked from."""
+    cache: bool = False
+    """Of a cache directory only the tag is kept, and what is included by name."""
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.stat.st_dev, self.stat.st_ino
 
 
 @dataclass(slots=True)
@@ -79,95 +94,194 @@ class Walk:
     plan: WalkPlan
     report: Callable[[Problem], None]
     _picks: dict[bytes, set[bytes]] = field(default_factory=dict)
+    _includes: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[Entered | Left]:
         """Yield directories, `Entered` before and `Left` after what is below them."""
         self._picks = _picks(self.plan.includes)
-        root_fd = os.open(b"/", _OPEN_DIRECTORY)
+        self._includes = frozenset(self.plan.includes)
         stack: list[_Open] = []
         try:
-            yield self._enter(stack, b"/", root_fd, selected=b"/" in self.plan.includes)
+            root_fd = os.open(b"/", _OPEN_DIRECTORY)
+            yield self._enter(stack, _Open(b"/", root_fd, os.fstat(root_fd), [], b"/" in self._includes))
             while stack:
                 top = stack[-1]
                 if not top.todo:
                     yield Left(top.path, top.fd, top.stat)
-                    os.close(stack.pop().fd)
-                elif (entered := self._descend(stack, top, top.todo.pop())) is not None:
-                    yield entered
+                    self._leave(stack)
+                elif (child := self._descend(stack, top.todo.pop())) is not None:
+                    yield self._enter(stack, child)
         finally:
             for one in stack:
-                os.close(one.fd)
+                _close(one)
 
-    def _descend(self, stack: list[_Open], parent: _Open, child: Found) -> Entered | None:
+    def _descend(self, stack: list[_Open], child: Found) -> _Open | None:
+        """Open a subdirectory, unless it is to be left out."""
+        parent = stack[-1]
         path = join(parent.path, child.name)
         try:
             fd = os.open(child.name, _OPEN_DIRECTORY, dir_fd=parent.fd)
         except OSError as error:
             self.report(Problem(path, words(error)))
             return None
-        here = os.fstat(fd)
-        if parent.selected and self._left_out(here, parent.stat):
-            os.close(fd)
-            return None
-        return self._enter(stack, path, fd, selected=parent.selected or path in self.plan.includes)
-
-    def _left_out(self, here: os.stat_result, parent: os.stat_result) -> bool:
-        plan = self.plan
-        if (here.st_dev, here.st_ino) in plan.skip:
-            return True
-        return plan.one_file_system and here.st_dev != parent.st_dev
-
-    def _enter(self, stack: list[_Open], path: bytes, fd: int, *, selected: bool) -> Entered:
-        here = os.fstat(fd)
-        stack.append(_Open(path, fd, here, [], selected))
-        leaves: list[Found] = []
-        directories = stack[-1].todo
-        only_tag = selected and self.plan.exclude_caches and is_cache(fd)
-        for found in self._list(path, fd, selected=selected):
-            if only_tag and found.name != CACHE_TAG:
-                continue  # As GNU tar does: the directory and its tag stay, what it caches does not.
-            (directories if modes.S_ISDIR(found.stat.st_mode) else leaves).append(found)
-        directories.sort(key=_by_name, reverse=True)
-        leaves.sort(key=_by_name)
-        return Entered(path, fd, here, leaves)
-
-    def _list(self, path: bytes, fd: int, *, selected: bool) -> Iterator[Found]:
-        if not selected:
-            yield from self._pick(path, fd)
-            return
+        opened = _Open(path, fd, child.stat, [], selected=False)
         try:
-            listing = os.scandir(fd)
+            opened.stat = os.fstat(fd)
+            if self._enters(stack, opened):
+                opened.selected = path in self._includes or (
+                    parent.selected
+                    and not parent.cache
+                    and self._belongs(opened.stat, parent.stat)
+                    and not self._excluded(path)
+                )
+                return opened
         except OSError as error:
             self.report(Problem(path, words(error)))
-            return
-        matches = self.plan.exclusions.matches if self.plan.exclusions else None
-        biggest = self.plan.max_file_bytes
-        with listing:
-            for item in listing:
-                name = os.fsencode(item.name)
-                try:
-                    stat = item.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # Gone between two system calls: it is no longer part of the directory.
-                except OSError as error:
-                    self.report(Problem(join(path, name), words(error)))
-                    continue
-                if matches and matches(join(path, name), modes.S_ISDIR(stat.st_mode)):
-                    continue
-                if biggest is not None and modes.S_ISREG(stat.st_mode) and stat.st_size > biggest:
-                    continue
-                yield Found(name, stat)
+        _close(opened)
+        return None
 
-    def _pick(self, path: bytes, fd: int) -> Iterator[Found]:
-        for name in sorted(self._picks.get(path, ())):
+    def _enters(self, stack: list[_Open], child: _Open) -> bool:
+        """Return False for what is Wain's own, and for a tree without end."""
+        if child.identity in self.plan.skip:
+            if child.path in self._includes or child.path in self._picks:
+                self.report(Problem(child.path, "it is a directory of Wain's own and not backed up"))
+            return False
+        if sum(one.identity == child.identity for one in stack) < _ITSELF_AGAIN:
+            return True
+        self.report(Problem(child.path, "it is mounted below itself without end"))
+        return False
+
+    def _belongs(self, here: os.stat_result, parent: os.stat_result) -> bool:
+        """Return False for another file system, of which one_file_system keeps the empty mount point alone."""
+        return not self.plan.one_file_system or here.st_dev == parent.st_dev
+
+    def _excluded(self, path: bytes) -> bool:
+        """Return True for an excluded directory that is entered only because it leads to an include."""
+        return path in self._picks and self.plan.exclusions.matches(path, is_directory=True)
+
+    def _enter(self, stack: list[_Open], here: _Open) -> Entered:
+        stack.append(here)
+        if len(stack) > OPEN_LEVELS + 1:
+            _close(stack[-OPEN_LEVELS - 1])
+        found = self._list(here) if here.selected else self._pick(here)
+        found.sort(key=_NAME)
+        leaves = [one for one in found if not modes.S_ISDIR(one.stat.st_mode)]
+        if len(leaves) < len(found):
+            here.todo = [one for one in reversed(found) if modes.S_ISDIR(one.stat.st_mode)]
+        return Entered(here.path, here.fd, here.stat, leaves, here.selected)
+
+    def _leave(self, stack: list[_Open]) -> None:
+        """Close the top of the stack; open the one below again when it was closed for want of descriptors."""
+        child = stack.pop()
+        try:
+            if stack and stack[-1].fd == _CLOSED and not _reopen(stack, child) and stack[-1].todo:
+                stack[-1].todo.clear()
+                self.report(Problem(stack[-1].path, "it was moved while being read; not all below it was kept"))
+        finally:
+            _close(child)
+
+    def _list(self, here: _Open) -> list[Found]:
+        """Return what an include holds, sorted by nothing, without what the plan leaves out."""
+        path, plan, picks = here.path, self.plan, self._picks.get(here.path, ())
+        found: list[Found] = []
+        matches = plan.exclusions.matches if plan.exclusions else None
+        biggest = plan.max_file_bytes
+        only_tag = here.cache = plan.exclude_caches and is_cache(here.fd)
+        try:
+            with os.scandir(here.fd) as listing:
+                for item in listing:
+                    name = os.fsencode(item.name)
+                    try:
+                        stat = item.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # Gone between two system calls: it is no longer part of the directory.
+                    except OSError as error:
+                        self.report(Problem(join(path, name), words(error)))
+                        continue
+                    if name not in picks:  # What is included by name, or leads to it, always counts.
+                        if only_tag and name != CACHE_TAG:
+                            continue  # As GNU tar does: the directory and its tag stay, what it caches does not.
+                        if matches and matches(join(path, name), modes.S_ISDIR(stat.st_mode)):
+                            continue
+                        if biggest is not None and stat.st_size > biggest and modes.S_ISREG(stat.st_mode):
+                            continue
+                    found.append(Found(name, stat))
+        except OSError as error:
+            # What was listed so far is kept.
+            self.report(Problem(path, f"it could not be listed in full: {words(error)}"))
+        if picks:
+            self._check_picks(path, {one.name: one.stat for one in found if one.name in picks})
+        return found
+
+    def _pick(self, here: _Open) -> list[Found]:
+        """Return what leads to includes, of a directory that is not in one itself."""
+        found: dict[bytes, os.stat_result] = {}
+        for name in self._picks.get(here.path, ()):
             try:
-                yield Found(name, os.stat(name, dir_fd=fd, follow_symlinks=False))
+                found[name] = os.stat(name, dir_fd=here.fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                self.report(Problem(join(path, name), words(error)))
+                self.report(Problem(join(here.path, name), words(error)))
+        self._check_picks(here.path, found)
+        wanted = [(name, stat, join(here.path, name)) for name, stat in found.items()]
+        return [Found(name, stat) for name, stat, path in wanted if modes.S_ISDIR(stat.st_mode) or path in self._includes]
+
+    def _check_picks(self, directory: bytes, found: dict[bytes, os.stat_result]) -> None:
+        """Report what the policy names and the walk will not find, or will find to be only a link."""
+        for name in sorted(self._picks.get(directory, ())):
+            path = join(directory, name)
+            if name not in found:
+                self.report(Problem(path, "no such file or directory"))
+                continue
+            kind = modes.S_IFMT(found[name].st_mode)
+            if kind != modes.S_IFDIR and path in self._picks:
+                # Not followed: whoever may place a link there would choose what is read.
+                what = "a symbolic link" if kind == modes.S_IFLNK else "no directory"
+                self.report(Problem(path, f"it is {what}: what the policy names below it was not kept"))
+            elif kind == modes.S_IFLNK and not self._covered(path):
+                reason = "it is a symbolic link, and only the link was kept: include what it points to"
+                self.report(Problem(path, reason))
+
+    def _covered(self, link: bytes) -> bool:
+        """Return True when what a link points to is itself within an include, or nothing."""
+        target = os.path.realpath(link)
+        if not os.path.lexists(target):
+            return True
+        return any(target == one or target.startswith(join(one, b"")) for one in self._includes)
 
 
-def _by_name(found: Found) -> bytes:
-    return found.name
+def _close(one: _Open) -> None:
+    if one.fd != _CLOSED:
+        os.close(one.fd)
+        one.fd = _CLOSED
+
+
+def _reopen(stack: list[_Open], child: _Open) -> bool:
+    """Open the top of the stack again, from its child or else from above. False when it is not there any more."""
+    top = stack[-1]
+    with contextlib.suppress(OSError):
+        if child.fd != _CLOSED and _take(top, os.open(b"..", _OPEN_DIRECTORY, dir_fd=child.fd)):
+            return True
+    fd = os.dup(stack[0].fd)
+    try:
+        for one in stack[1:]:
+            below = os.open(one.path[one.path.rindex(b"/") + 1 :], _OPEN_DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+    except OSError:
+        os.close(fd)
+        return False
+    return _take(top, fd)
+
+
+def _take(one: _Open, fd: int) -> bool:
+    here = os.fstat(fd)
+    if (here.st_dev, here.st_ino) != one.identity:
+        os.close(fd)
+        return False
+    one.fd = fd
+    return True
 
 
 def _picks(includes: tuple[bytes, ...]) -> dict[bytes, set[bytes]]:

@@ -269,7 +269,9 @@ class Story:
         """Print the commands with which a kept demo goes on by hand."""
         place = shlex.quote(str(self._place))
         wain = "wain" if shutil.which("wain") else shlex.join([sys.executable, "-m", "wain.cli.main"])
-        render.say(f"\nEverything is kept in {place}. Go on by hand:\n")
+        render.say("")
+        render.say(f"Everything is kept in {place}. Go on by hand:")
+        render.say("")
         for line in (
             f"export WAIN_HOME={place}/home",
             f"{wain} points",

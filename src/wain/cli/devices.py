@@ -81,7 +81,7 @@ def status(context: typer.Context, path: _Path, databox: DataBox = "", json: Jso
             str(each.packs) if each.packs is not None else "-",
             format_bytes(each.size) if each.size is not None else "-",
             render.moment(each.sealed_at),
-            render.exact(each.problem),
+            each.problem,
         )
         for each in found.containers
     ]
@@ -173,7 +173,7 @@ def finding_json(finding: "Finding") -> dict[str, Any]:
 def show_findings(findings: "tuple[Finding, ...]") -> None:
     """Print findings, one a line."""
     for each in findings:
-        render.say(f"  {render.printable(each.path)}: {render.exact(each.message)}")
+        render.say(f"  {render.printable(each.path)}: {each.message}")
 
 
 def _label_json(label: "Label") -> dict[str, Any]:

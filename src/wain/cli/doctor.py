@@ -54,9 +54,9 @@ def doctor(context: typer.Context, databox: DataBox = "", json: Json = False) ->
         render.emit_json(rows)
     else:
         for finding in findings:
-            render.say(f"{finding.level.value:4}  {finding.what}: {render.exact(finding.seen)}")
+            render.say(f"{finding.level.value:4}  {finding.what}: {finding.seen}")
             if finding.cure:
-                render.say(f"      cure: {render.exact(finding.cure)}")
+                render.say(f"      cure: {finding.cure}")
     return render.EXIT_USER if any(finding.level is Level.BAD for finding in findings) else render.EXIT_OK
 
 

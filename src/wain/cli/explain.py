@@ -70,7 +70,7 @@ def packs(body: memoryview) -> Explanation:
         page = bytes(body[end - FOOTER_BYTES : end])
         footer, pack = decode_footer(page), pack_id(page)
         wrong = finding(pack, body[at:end])
-        state = render.exact(str(wrong)) if wrong else "whole"
+        state = str(wrong) if wrong else "whole"
         rows.append(
             (str(at), format_bytes(end - at), footer.kind.name.lower(), str(len(footer.leaves)), pack.hex(), state)
         )

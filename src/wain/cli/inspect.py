@@ -13,15 +13,21 @@ from wain.cli.explain import FORMATS, ROWS_CAP, Explanation, find
 from wain.cli.options import Json
 
 _FIRST_BYTES: Final = 16
-_STATE: Final = {
-    "enrolment.json": "what this server is registered with",
-    "policy.json": "the backup policy",
-    "seed.json": "where the seed stands",
-    "head.json": "the newest point this server signed",
-    "vault-key.json": "the vault's signing key, as first seen",
-    "recovery.pending": "a recovery key that is being written (its digest)",
-}
-"""The agent's JSON records have no magic: their names tell."""
+_KEY_BYTES: Final = 32
+_JSON: Final[tuple[tuple[frozenset[str], str], ...]] = (
+    (frozenset({"kind", "state", "startedAt"}), "a job's record"),
+    (frozenset({"registration", "vaultUrl"}), "what this server is registered with"),
+    (frozenset({"includes", "schedule", "retention"}), "a backup policy"),
+    (frozenset({"id", "order", "state", "container"}), "where a seed stands"),
+    (frozenset({"seq", "point"}), "the newest point that this server signed"),
+    (frozenset({"standard", "sanitization", "seals"}), "the record of an erasure"),
+    (frozenset({"chunks", "packs"}), "as which chunks the vault keeps an index"),
+    (frozenset({"key"}), "a vault's signing key, as first seen"),
+    (frozenset({"digest"}), "a recovery key that is being written: its digest"),
+)
+"""JSON records have no magic: the keys that must be there tell, the first row that fits."""
+_RAW_KEYS: Final = frozenset({"key", "service.key"})
+_TEXT: Final = ((b"<CopyLog", "a copy log"), (b'<file size="', "a list of files"))
 
 
 def inspect(
@@ -63,22 +69,48 @@ def _explain(path: str) -> Explanation:
     explain = find(bytes(body[:_FIRST_BYTES]))
     if explain is not None:
         return explain(body)
-    state = _state(os.path.basename(path), bytes(body[: 1 << 20]))
-    if state is not None:
-        return state
-    known = sorted({words for words, _ in FORMATS.values()} | {"the agent's JSON records"})
-    raise Refused(f"{path} is not a file that Wain writes", f"Known are {'; '.join(known)}.")
+    first = bytes(body[: 1 << 20])
+    for recognise in (_json, _azure_text, _raw_key, _recovery_key):
+        known = recognise(path, first)
+        if known is not None:
+            return known
+    words = sorted({words for words, _ in FORMATS.values()} | {words for _, words in _JSON + _TEXT})
+    raise Refused(f"{path} is not a file that Wain writes", f"Known are {'; '.join(words)}.")
 
 
-def _state(name: str, body: bytes) -> Explanation | None:
-    """Explain one of the agent's JSON records, or a job's."""
+def _json(_path: str, body: bytes) -> Explanation | None:
+    """Explain one of the JSON records that agent and Data Box service keep."""
     try:
         record = json_format.loads(body)
     except ValueError:
         return None
     if not isinstance(record, dict):
         return None
-    what = "a job's record" if {"kind", "state", "startedAt"} <= record.keys() else _STATE.get(name)
+    what = next((words for keys, words in _JSON if keys <= record.keys()), None)
     if what is None:
         return None
     return Explanation(what, tuple((key, json_format.dumps(value)) for key, value in record.items()))
+
+
+def _azure_text(_path: str, body: bytes) -> Explanation | None:
+    """Explain the two texts of a data copy, which are in Azure's formats."""
+    what = next((words for mark, words in _TEXT if mark in body[:400]), None)
+    return Explanation(f"{what} of a data copy, in Azure's format", ()) if what else None
+
+
+def _raw_key(path: str, body: bytes) -> Explanation | None:
+    """Tell a service's signing key by its name and size; it has no other form."""
+    if os.path.basename(path) not in _RAW_KEYS or len(body) != _KEY_BYTES:
+        return None
+    return Explanation("the signing key of a vault or a Data Box service (secret, not shown)", ())
+
+
+def _recovery_key(_path: str, body: bytes) -> Explanation | None:
+    """Tell a recovery key by its checksum."""
+    from wain.keys.phrases import recovery_from_text
+
+    try:
+        recovery_from_text(body[:200].decode("ascii"))
+    except (UnicodeDecodeError, Refused):
+        return None
+    return Explanation("a recovery key (secret, not shown): keep it away from the server", ())

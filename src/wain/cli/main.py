@@ -4,17 +4,18 @@
 by Ctrl-C. Cloud, catalog and engine are loaded by the commands that use them, so that `wain --version` stays quick.
 """
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from wain import __version__
 from wain.base.errors import Refused, WainError
 from wain.cli import config, render
 
-_STOPPED = "stopped by Ctrl-C. Nothing is lost: repeat the same command and it goes on."
+_STOPPED: Final = "stopped before the end. Nothing is lost: repeat the same command and it goes on."
 
 
 def run() -> None:
@@ -28,6 +29,9 @@ def main(args: Sequence[str]) -> int:
         render.say(f"wain {__version__}")
         return render.EXIT_OK
     as_json = "--json" in args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # No file name is a reason to fail, whatever the locale.
     try:
         # A service manager's stop is as calm as Ctrl-C: everything below unwinds and leaves resumable state.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

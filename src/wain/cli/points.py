@@ -297,7 +297,7 @@ def _show_restore(report: "RestoreReport", as_json: bool) -> None:
     if report.skipped:
         render.say(f"{report.skipped:,} left alone, as --conflict says")
     for note in report.notes:
-        render.say(f"note: {render.exact(note)}")
+        render.say(f"note: {note}")
     _show_problems("could not be written", report.problems, report.problem_count)
     _show_problems("are damaged in the vault and were not restored", report.damaged, report.damaged_count)
 
@@ -311,7 +311,7 @@ def _show_problems(words: str, problems: "tuple[Problem, ...]", count: int) -> N
         return
     render.say(f"{count:,} {words}:")
     for problem in problems[:_SHOWN_PROBLEMS]:
-        render.say(f"  {render.printable(problem.path)}: {render.exact(problem.reason)}")
+        render.say(f"  {render.printable(problem.path)}: {problem.reason}")
     if count > _SHOWN_PROBLEMS:
         render.say(f"  ... and {count - _SHOWN_PROBLEMS:,} more; --json has them")
 
@@ -353,5 +353,5 @@ def _show_check(report: "VerifyReport", as_json: bool) -> None:
         render.say(f"{report.in_transit:,} packs are still travelling")
     for each in report.findings:
         where = f" ({render.printable(each.path)})" if each.path else ""
-        render.say(f"  {render.exact(each.what)}{where}")
+        render.say(f"  {each.what}{where}")
     render.say(f"{len(report.findings)} findings" if report.findings else "Everything is as it was signed.")

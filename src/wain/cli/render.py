@@ -69,12 +69,13 @@ def emit_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """Print one line to standard output."""
-    print(text, flush=True)
+    print(_safe(text), flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
     """Print a table; columns whose name ends with `>` are numbers and stand to the right."""
     out = sys.stdout if out is None else out
+    rows = [[_safe(cell) for cell in row] for row in rows]
     if out.isatty():
         _rich_table(columns, rows, out)
         return
@@ -116,13 +117,13 @@ def show_error(error: BaseException, as_json: bool) -> int:
         body = {"error": type(error).__name__, "message": str(error), "hint": hint, "exitCode": code}
         print(json.dumps(body, separators=(",", ":")), file=sys.stderr, flush=True)
         return code
-    print(f"wain: {exact(str(error))}", file=sys.stderr)
+    print(f"wain: {_safe(str(error))}", file=sys.stderr)
     if hint:
-        print(f"hint: {exact(hint)}", file=sys.stderr, flush=True)
+        print(f"hint: {_safe(hint)}", file=sys.stderr, flush=True)
     return code
 
 
-def exact(text: str) -> str:
+def _safe(text: str) -> str:
     """Return text without anything that could drive a terminal; messages may quote file names."""
     return "".join(_printable_char(char) for char in text)
 

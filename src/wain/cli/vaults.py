@@ -174,7 +174,7 @@ def rebuild(context: typer.Context, url: _Url = "", databox: DataBox = "", json:
     else:
         render.say(f"{report.registrations} servers, {report.points} points, {report.packs:,} packs")
         for problem in report.problems:
-            render.say(f"  {problem.name}: {render.exact(problem.where)}")
+            render.say(f"  {problem.name}: {problem.where}")
     return render.EXIT_DATA if problems else render.EXIT_OK
 
 
@@ -239,6 +239,6 @@ def _show_check(report: "CheckReport", as_json: bool) -> int:
     else:
         render.say(f"Read {report.packs:,} packs, {format_bytes(report.stored_bytes)}, and {report.facts:,} records")
         for each in report.findings:
-            render.say(f"  {each.what}: {render.exact(each.where)}")
+            render.say(f"  {each.what}: {each.where}")
         render.say(f"{len(findings)} findings" if findings else "Every bit is as it was written.")
     return render.EXIT_DATA if findings else render.EXIT_OK

@@ -240,7 +240,7 @@ class Directory:
             why = f"is not {_KINDS[kind]}"
         elif facts.st_dev != self.ground.device_number:
             why = "lies on another file system"
-        elif False:
+        elif kind == stat.S_IFREG and facts.st_nlink != 1 and not self.ground.is_mount:
             why = f"has {facts.st_nlink} hard links"
         if why:
             os.close(fd)

@@ -79,15 +79,16 @@ class Appender:
         self._drop_reserve()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         size = min(RESERVE_BYTES, self._medium.free_bytes() // _RESERVE_PART)
-        fd = os.open(RESERVE_FILE, flags, 0o644, dir_fd=self._medium.dirfd)
         try:
-            os.posix_fallocate(fd, 0, max(size - size % BLOCK_BYTES, BLOCK_BYTES))
+            fd = os.open(RESERVE_FILE, flags, 0o644, dir_fd=self._medium.dirfd)
+            try:
+                os.posix_fallocate(fd, 0, max(size - size % BLOCK_BYTES, BLOCK_BYTES))
+            finally:
+                os.close(fd)
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            os.ftruncate(fd, 0)
-        finally:
-            os.close(fd)
+            self._drop_reserve()
 
     def _drop_reserve(self) -> None:
         unlink_at(self._medium.dirfd, RESERVE_FILE)

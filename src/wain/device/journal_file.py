@@ -40,7 +40,11 @@ class JournalFile:
     def resume(cls, medium: Medium, journal: Journal) -> "JournalFile":
         """Open the journal and cut it behind the records that `journal` keeps."""
         file = cls(medium, Chain(journal.records, journal.head))
-        file._cut()
+        try:
+            file._cut()
+        except OSError:
+            file.close()
+            raise
         return file
 
     def _cut(self) -> None:

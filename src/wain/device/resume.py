@@ -86,7 +86,7 @@ def recover(medium: Medium, journal: Journal) -> Journal:
     kept = _readable(medium, journal.packs)
     with medium.errors():
         for name in medium.names():
-            if name.startswith(TEMPORARY_PREFIX) or name == MANIFEST_BLOB:
+            if name.startswith(TEMPORARY_PREFIX) or name in (MANIFEST_BLOB, RESERVE_FILE):
                 unlink_at(medium.dirfd, name)
         cut_blobs(medium, kept)
     chain = Chain()

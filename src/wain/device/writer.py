@@ -60,6 +60,7 @@ class DeviceWriter:
         root = check_root(target.root)
         check_identity(root, target)
         medium = Medium(root, target.container)
+        file: JournalFile | None = None
         try:
             found = look(medium)
             device = device_id(root, target, found.start.device if found.start else None)
@@ -74,12 +75,16 @@ class DeviceWriter:
                 return writer
             with medium.errors():
                 if found.journal is None:
-                    file, written = JournalFile.create(medium, start), []
+                    written: list[JournalPack] = []
+                    file = JournalFile.create(medium, start)
                 else:
                     journal = recover(medium, found.journal)
-                    file, written = JournalFile.resume(medium, journal), list(journal.packs)
+                    written = list(journal.packs)
+                    file = JournalFile.resume(medium, journal)
             writer._appender = Appender(medium, start, file, written, target.blob_limit)
         except BaseException:
+            if file is not None:
+                file.close()
             medium.close()
             raise
         return writer

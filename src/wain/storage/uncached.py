@@ -2,13 +2,14 @@
 
 A read-back that may come from the page cache proves nothing about the disk. `UncachedFile` reads with `O_DIRECT` into
 an aligned buffer where the file system can; elsewhere it drops the cached pages first (`posix_fadvise(DONTNEED)`).
-The next piece is read by a thread while the caller works on the present one.
+The next pieces are read by threads while the caller works on the present one.
 """
 
 import contextlib
 import errno
 import mmap
 import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -21,7 +22,8 @@ from wain.storage.durable import reading
 
 PIECE_BYTES: Final = 8 * MIB
 """One read request: large enough that a rotating disk streams."""
-_BUFFERS: Final = 2
+_AHEAD: Final = 2
+"""Reads under way while the caller works: a medium that is never idle, and some depth for its queue."""
 
 
 class UncachedFile:
@@ -48,13 +50,14 @@ class UncachedFile:
                     os.close(self._plain)
                     raise
                 self._direct = None
-        self._buffers = [mmap.mmap(-1, PIECE_BYTES) for _ in range(_BUFFERS)]
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._buffers = [mmap.mmap(-1, PIECE_BYTES) for _ in range(_AHEAD + 1)]
+        self._use_direct = self._direct is not None
+        self._ahead = ThreadPoolExecutor(_AHEAD, thread_name_prefix="read-ahead")
 
     @property
     def direct(self) -> bool:
         """Whether the kernel reads straight from the medium (`O_DIRECT`)."""
-        return self._direct is not None
+        return self._use_direct
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +73,7 @@ class UncachedFile:
         for fd in (self._plain, self._direct):
             if fd is not None:
                 os.close(fd)
-        self._direct = None
+        self._use_direct = False
 
     def _fill(self, view: memoryview, offset: int) -> None:
         """Fill `view` from `offset`. Raises `OSError`, `Truncated`."""
@@ -82,14 +85,13 @@ class UncachedFile:
             done += count
 
     def _read_some(self, view: memoryview, offset: int) -> int:
-        if self._direct is not None and offset % BLOCK_BYTES == 0 and len(view) % BLOCK_BYTES == 0:
+        if self._use_direct and self._direct is not None and offset % BLOCK_BYTES == 0 and len(view) % BLOCK_BYTES == 0:
             try:
                 return os.preadv(self._direct, [view], offset)
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                os.close(self._direct)
-                self._direct = None
+                self._use_direct = False
         os.posix_fadvise(self._plain, offset, len(view), os.POSIX_FADV_DONTNEED)
         return os.preadv(self._plain, [view], offset)
 
@@ -100,22 +102,22 @@ class UncachedFile:
         time, and take it to its end or close it.
         """
         starts = range(offset, offset + length, PIECE_BYTES)
-        futures: list[Future[memoryview]] = []
+        futures: deque[Future[memoryview]] = deque()
 
         def read(number: int) -> memoryview:
             start = starts[number]
             size = min(PIECE_BYTES, offset + length - start)
-            view = memoryview(self._buffers[number % _BUFFERS])[:size]
+            view = memoryview(self._buffers[number % len(self._buffers)])[:size]
             self._fill(view, start)
             return view
 
         try:
             with reading(self.where):
                 for number in range(len(starts)):
-                    piece = futures.pop().result() if futures else read(number)
-                    if number + 1 < len(starts):
-                        futures.append(self._ahead.submit(read, number + 1))
-                    yield piece
+                    while len(futures) < _AHEAD + 1 and (coming := number + len(futures)) < len(starts):
+                        futures.append(self._ahead.submit(read, coming))
+                    # The piece before is done with: its buffer is the one that was just given out again.
+                    yield futures.popleft().result()
         finally:
             wait(futures)  # Nobody may still be filling a buffer when the next range begins.
 

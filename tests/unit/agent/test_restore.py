@@ -344,6 +344,16 @@ def test_in_place_never_changes_a_file_with_a_second_name(target: Path, tmp_path
     assert (tmp_path / "outside").read_bytes() == b"mine"
 
 
+def test_in_place_leaves_a_restored_group_of_names_alone(target: Path) -> None:
+    make = PointBuilder()
+    group = {"links": 2, "inode": 9}
+    view = make.view([make.file(b"one", b"same", **group), make.file(b"two", b"same", **group)])
+    run(view, target, policy=IN_PLACE)
+    inode = (target / "one").stat().st_ino
+    assert run(view, target, policy=IN_PLACE).already == 2
+    assert (target / "one").stat().st_ino == inode == (target / "two").stat().st_ino
+
+
 def test_in_place_needs_the_word_overwrite(target: Path) -> None:
     make = PointBuilder()
     view = make.view([make.file(b"name", b"theirs")])
@@ -457,6 +467,12 @@ def test_an_interrupted_restore_goes_on_where_it_was(target: Path) -> None:
     assert (report.exit_code, report.already, report.files) == (0, done, 40 - done)
     assert len(names(target)) == 41
     assert modes.S_IMODE((target / "d").stat().st_mode) == 0o555
+
+
+def test_a_restore_is_made_durable(target: Path) -> None:
+    make = PointBuilder()
+    view = make.view([make.file(b"x", b"x")])
+    assert restore(view, RestoreRequest(target), Silent()).files == 1
 
 
 def test_two_restores_do_not_share_a_target(target: Path) -> None:

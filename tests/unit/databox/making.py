@@ -1,7 +1,7 @@
 """A Data Box service and a device for tests, on real directories with a clock that ticks."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,13 +10,14 @@ from wain.base.progress import Silent
 from wain.databox.datacopy import CopyReport
 from wain.databox.erase import ImportProof
 from wain.databox.service import DataBox, OrderRequest
-from wain.device.seal import Seal, encode_seal, seal_hash
+from wain.device.seal import Seal, encode_seal, seal_hash, seal_part
 from wain.device.target import DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.keys.secret import Secret
 from wain.keys.signing import COUNTERSIGN, RECEIPT, SEAL, public_key, sign
 from wain.order.order import AccountKind, Stage
 from wain.pack.writer import SealedPack
+from wain.pageblob.paged import encode_paged
 from wain.tree.receipt import Receipt, encode_receipt
 
 ORDER = "branch-7"
@@ -102,3 +103,10 @@ def proof(sealed: Seal, agent: Secret = AGENT, **changes: object) -> tuple[bytes
     body = encode_receipt(Receipt(**(values | changes)))  # type: ignore[arg-type]
     signature, countersignature = sign(VAULT, RECEIPT, body), sign(agent, COUNTERSIGN, body)
     return hashed, ImportProof(body, signature, public_key(VAULT), countersignature)
+
+
+def reseal(device: Path, sealed: Seal, **changes: object) -> None:
+    """Put another seal on the device, with a good signature."""
+    unsigned = replace(sealed, **changes)  # type: ignore[arg-type]
+    body = encode_seal(replace(unsigned, signature=sign(AGENT, SEAL, seal_part(unsigned))))
+    (device / "PageBlob" / sealed.container / "seal").write_bytes(encode_paged(body))

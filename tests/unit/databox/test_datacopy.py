@@ -17,6 +17,7 @@ from unit.databox.making import (
     copied,
     delivered,
     ordered,
+    reseal,
     seal,
     service,
 )
@@ -352,3 +353,30 @@ def test_an_unfinished_copy_has_no_report(home: Path) -> None:
     assert databox.copied(ORDER) == []
     with pytest.raises(Refused, match="not finished"):
         databox.copy_report(ORDER)
+
+
+def test_a_seal_for_another_order_on_this_device_is_left(home: Path, device: Path) -> None:
+    databox = delivered(home, device)
+    reseal(device, seal(device, PACKS), order="other")
+    arrive(databox)
+    report = copied(databox, device)
+    assert "is for order other" in report.findings[0].message
+    assert not databox.copied(ORDER)
+
+
+def test_a_seal_that_changes_during_the_copy_stops_the_container(
+    home: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databox = delivered(home, device)
+    sealed = seal(device, PACKS)
+    arrive(databox)
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryPageBlobs, "flush", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            copied(databox, device)
+    reseal(device, sealed, created_at=sealed.created_at.replace(year=2027))
+    report = copied(databox, device)
+    assert report.stage is Stage.COMPLETED_WITH_ERRORS
+    assert "another one than when the copy began" in report.findings[0].message
+    names = [blob.name for blob in databox.account_blobs(ACCOUNT).blobs(sealed.container)]
+    assert "seal" not in names

@@ -126,7 +126,7 @@ def test_a_partial_seed_is_completed_by_a_later_import(ground, shipped):
 
 
 def test_a_damaged_manifest_is_a_deficit_and_the_packs_come_in(ground, shipped):
-    vault, shipment, ref = shipped
+    vault, _, ref = shipped
     page = bytearray(ground.blobs.read(ref.container, MANIFEST_BLOB, 0, 512))
     page[100] ^= 1
     ground.blobs.write_pages(ref.container, MANIFEST_BLOB, 0, bytes(page))
@@ -244,7 +244,7 @@ def test_an_account_that_goes_away_is_an_error_and_the_import_goes_on(ground, sh
 
 
 def test_a_receipt_is_countersigned_once_and_by_the_agent_alone(ground, shipped):
-    vault, shipment, ref = shipped
+    vault, _, ref = shipped
     server = ground.server
     receipt = vault.import_seed(server.rid, ref, GO).receipt
     with pytest.raises(Corrupt):

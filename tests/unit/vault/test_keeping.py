@@ -105,12 +105,18 @@ def test_only_provisional_points_all_stay(ground):
 
 
 def test_a_later_point_that_cannot_be_restored_pushes_no_whole_one_out(ground):
-    vault, server = ground.enrolled(), ground.server
-    points, _ = chain(ground, vault, 2)
+    points, _ = chain(ground, ground.enrolled(), 2)
     spoilt = replace(points[0], id=b"s" * 32, seq=2, state=PointState.DEGRADED,
                      received_at=points[0].received_at + timedelta(hours=1))  # fmt: skip
     newest = replace(points[1], seq=3)
     assert doomed([points[0], spoilt, newest], WEEK, points[1].received_at) == []
+
+
+def test_the_newest_complete_point_of_the_chain_stays_though_an_older_one_came_later(ground):
+    points, _ = chain(ground, ground.enrolled(), 3)
+    late = replace(points[0], received_at=points[0].received_at + timedelta(days=20))  # A seed's point fills its place.
+    travelling = replace(points[2], state=PointState.PROVISIONAL)
+    assert doomed([late, points[1], travelling], WEEK, late.received_at + timedelta(days=99)) == []
 
 
 def test_collection_condemns_first_and_deletes_after_the_grace(ground):

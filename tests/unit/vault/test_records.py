@@ -17,17 +17,14 @@ hashes = st.binary(min_size=32, max_size=32)
 moments = st.datetimes(datetime(1700, 1, 1), datetime(2250, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001
 hash_lists = st.sets(hashes, min_size=1, max_size=5).map(lambda found: tuple(sorted(found)))
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=200)
+deficits = st.tuples(hash_lists, texts).map(lambda pair: tuple(Deficit(h, pair[1]) for h in pair[0]))
 records = st.one_of(
-    st.builds(
-        Registered, uuids, texts, hashes, st.binary(min_size=1216, max_size=1216), moments
-    ),
+    st.builds(Registered, uuids, texts, hashes, st.binary(min_size=1216, max_size=1216), moments),
     st.builds(KeptPoint, moments, st.binary(max_size=300)),
     st.builds(Expired, uuids, st.integers(1, (1 << 32) - 1), hashes, moments, moments),
     st.builds(Loss, uuids, moments, st.sampled_from(LossReason), hash_lists),
-    st.builds(
-        Deficits, uuids, uuids, moments, st.tuples(hash_lists, texts).map(lambda p: tuple(Deficit(h, p[1]) for h in p[0]))
-    ),
-)  # fmt: skip
+    st.builds(Deficits, uuids, uuids, moments, deficits),
+)
 
 
 @settings(max_examples=100, deadline=None)

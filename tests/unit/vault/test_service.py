@@ -5,9 +5,11 @@ import pytest
 from unit.vault.ground import Server, Shipment, commit, damage, put
 from wain.base.errors import Corrupt, DataError, Missing, Refused
 from wain.base.ids import PackId, RegistrationId
+from wain.base.progress import Silent
 from wain.pack.verify import verify_pack
+from wain.vault.service import Vault
 from wain.vault.storing import LEASE
-from wain.wire.vault import PointState, Presence, ProtectionState, Registration, VaultApi
+from wain.wire.vault import PointState, Presence, ProtectionState, Registration, SeedRef, VaultApi
 
 
 def test_the_vault_is_a_vault_api(ground):
@@ -143,7 +145,7 @@ def test_the_chain_cannot_fork_or_skip(ground):
         server.manifest([two], 2, b"x" * 32),
         server.manifest([two], 3, first.id),
     ):
-        with pytest.raises(Refused, match="chain|follow"):
+        with pytest.raises(Refused, match=r"chain|follow"):
             vault.commit_point(server.rid, manifest)
     second = vault.commit_point(server.rid, server.manifest([one, two], 2, first.id))
     assert [point.id for point in vault.points(server.rid)] == [first.id, second.id]
@@ -175,3 +177,18 @@ def test_the_lease_is_shorter_than_the_least_grace():
     from wain.vault.collect import GRACE  # noqa: PLC0415
 
     assert LEASE < GRACE
+
+
+def test_a_vault_in_a_directory_needs_nothing_else(tmp_path, ground):
+    server = ground.server
+    packs = server.packs(2)
+    with Vault.open(tmp_path / "srv" / "vault", clock=ground.clock) as vault:
+        vault.register(server.registration, server.slots)
+        point = commit(vault, server, packs)
+        with pytest.raises(Refused, match="not known here"):
+            vault.import_seed(server.rid, SeedRef("nowhere", "container"), Silent())
+    (tmp_path / "srv/vault/catalog.sqlite").unlink()
+    with Vault.open(tmp_path / "srv" / "vault", clock=ground.clock) as vault:
+        assert vault.points(server.rid) == [point]
+        assert vault.verify().findings == ()
+        assert vault.read_pack(server.rid, packs[0].id, 0, len(packs[0].stored)) == packs[0].stored

@@ -1,0 +1,71 @@
+"""Index tables as local files: written in constant memory, mapped for reading, never believed without their hash."""
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from wain.base.errors import Corrupt, Truncated
+from wain.base.ids import HASH_BYTES, ChunkId, PackId
+from wain.base.sizes import MIB
+from wain.pack.index import INDEX_FIXED_BYTES, IndexTable, IndexWriter, Location
+from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, reading, writing
+
+_PIECE_BYTES: Final = 4 * MIB
+
+
+def write_table(
+    path: Path, entries: Iterable[tuple[ChunkId, Location]], about: tuple[int, Sequence[PackId]]
+) -> None:
+    """Write a table durably. `about` is how many entries come at most, and the packs they lie in, by id.
+
+    Raises:
+        OutOfSpace, WriteFailed, Refused: nothing of that name was made.
+    """
+    writer = IndexWriter(*about)
+    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
+    with writing(str(path)):
+        with open(temporary, "wb") as file:
+            file.writelines(writer.feed(entries))
+            file.write(writer.finish())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync_dir(path.parent)
+
+
+def open_table(path: Path) -> IndexTable:
+    """Map a table from its file, after comparing its hash.
+
+    Raises:
+        DataError: it is not whole. The caller drops it: chunks it named are stored again.
+    """
+    with reading(str(path)), open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < INDEX_FIXED_BYTES:
+            raise Truncated(str(path), want=INDEX_FIXED_BYTES, have=os.fstat(file.fileno()).st_size)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    state = blake3()
+    end = len(mapped) - HASH_BYTES
+    with memoryview(mapped) as view:
+        for at in range(0, end, _PIECE_BYTES):
+            state.update(view[at : min(at + _PIECE_BYTES, end)])
+        if state.digest() != bytes(view[end:]):
+            raise Corrupt(str(path), "its hash does not match its bytes")
+    return IndexTable(mapped)
+
+
+def table_hash(path: Path) -> bytes:
+    """Return the hash in a table's tail."""
+    with reading(str(path)), open(path, "rb") as file:
+        file.seek(-HASH_BYTES, os.SEEK_END)
+        return file.read(HASH_BYTES)
+
+
+def table_pieces(path: Path, piece_bytes: int) -> Iterator[bytes]:
+    """Yield a table's bytes in pieces of `piece_bytes`."""
+    with reading(str(path)), open(path, "rb") as file:
+        while piece := file.read(piece_bytes):
+            yield piece
