@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from wain.agent.known import KnownChunks
+from wain.base.errors import WriteFailed
 from wain.base.ids import ChunkId, PackId
 from wain.base.sizes import MIB
 from wain.chunk.names import ChunkType, Namer
@@ -29,6 +30,10 @@ SEGMENT_BYTES: Final = MIB
 """Chunks are gathered until a segment holds this much plaintext; a chunk of this size or more stands alone."""
 QUEUE_BYTES: Final = 48 * MIB
 """Plaintext between reading and writing, at most."""
+CHUNK_OVERHEAD_BYTES: Final = 256
+"""What a chunk weighs beside its bytes: millions of tiny files must not fill memory with their ids."""
+PACK_CHUNKS: Final = 1 << 17
+"""A pack with so many chunks is closed early, because they are held in memory until it is."""
 MAX_WORKERS: Final = 8
 
 
@@ -62,7 +67,7 @@ class _Gathering:
 
     bodies: list[bytes | memoryview] = field(default_factory=list)
     chunks: list[tuple[ChunkId, int]] = field(default_factory=list)
-    plain: int = 0
+    weight: int = 0
 
 
 class Pipeline:
@@ -108,6 +113,8 @@ class Pipeline:
         Raises:
             WainError: the sink failed, now or earlier.
         """
+        if self._error is not None:
+            raise self._error
         chunk = self._parts.namer.name(kind, body)
         if kind is not ChunkType.INDEX and self._exists(chunk):
             return chunk
@@ -119,8 +126,8 @@ class Pipeline:
         gathering = self._gathering[kind]
         gathering.bodies.append(body)
         gathering.chunks.append((chunk, size))
-        gathering.plain += size
-        if gathering.plain >= SEGMENT_BYTES:
+        gathering.weight += size + CHUNK_OVERHEAD_BYTES
+        if gathering.weight >= SEGMENT_BYTES:
             self._send_gathered(kind)
         return chunk
 
@@ -146,23 +153,21 @@ class Pipeline:
             self._queue.put(partial(self._close_pack, kind))
         self._run_on_writer(self._parts.sink.commit)
 
-    def spill(self) -> None:
-        """Turn the chunk store's recent part into a table. Call after `flush`."""
-        self._parts.known.spill()
-
     def _send_gathered(self, kind: ChunkType) -> None:
         gathering, self._gathering[kind] = self._gathering[kind], _Gathering()
-        self._send(kind, gathering.bodies, gathering.chunks, gathering.plain)
+        self._send(kind, gathering.bodies, gathering.chunks, gathering.weight)
 
     def _send(
-        self, kind: ChunkType, bodies: list[bytes | memoryview], chunks: list[tuple[ChunkId, int]], plain: int
+        self, kind: ChunkType, bodies: list[bytes | memoryview], chunks: list[tuple[ChunkId, int]], weight: int
     ) -> None:
         with self._room:
-            self._room.wait_for(lambda: self._queued < QUEUE_BYTES or self._error is not None)
-            self._queued += plain
+            # Woken by the writing thread, which also notes its own end; the time limit is for what nobody thought of.
+            while self._queued >= QUEUE_BYTES and self._error is None and self._writer.is_alive():
+                self._room.wait(1.0)
+            self._queued += weight
         self._raise()
         future = self._pool.submit(self._compress, bodies, tuple(chunks))
-        self._queue.put(partial(self._seal, kind, future, plain))
+        self._queue.put(partial(self._seal, kind, future, weight))
 
     def _compress(self, bodies: list[bytes | memoryview], chunks: tuple[tuple[ChunkId, int], ...]) -> Segment:
         compressor = getattr(self._local, "compressor", None)
@@ -174,15 +179,17 @@ class Pipeline:
         """Wait until the writing thread has done all it was sent, then act in its place."""
         done = threading.Event()
         self._queue.put(done.set)
-        while not done.wait(0.2):
-            if self._error is not None or not self._writer.is_alive():
-                break
+        while not done.wait(0.2) and self._error is None and self._writer.is_alive():
+            pass
         self._raise()
         action()
 
     def _raise(self) -> None:
+        """Raise what ended the writing thread: nothing may go on as if it still wrote."""
         if self._error is not None:
             raise self._error
+        if not self._writer.is_alive():
+            raise WriteFailed("packs", "the writing thread has ended")
 
     def _stop(self) -> None:
         self._stopped = True
@@ -199,16 +206,17 @@ class Pipeline:
                 self._error = error
                 self._room.notify_all()
 
-    def _seal(self, kind: ChunkType, compressed: "Future[Segment]", plain: int) -> None:
+    def _seal(self, kind: ChunkType, compressed: "Future[Segment]", weight: int) -> None:
         segment = compressed.result()
-        if kind in self._open and not self._open[kind].has_room(segment):
+        open_pack = self._open.get(kind)
+        if open_pack and (not open_pack.has_room(segment) or open_pack.chunk_count >= PACK_CHUNKS):
             self._close_pack(kind)
         if kind not in self._open:
             key = PackKey(os.urandom(KEY_BYTES))
             self._open[kind] = PackWriter(kind, self._parts.owner, key, os.urandom(SALT_BYTES))
         self._open[kind].add(segment)
         with self._room:
-            self._queued -= plain
+            self._queued -= weight
             self._room.notify_all()
 
     def _close_pack(self, kind: ChunkType) -> None:

@@ -95,7 +95,7 @@ def _check_empty(root: Directory, label: Label | None, held: Held, path: Path) -
         raise Refused(f"{path} is not empty: it holds {os.fsdecode(strays[0])!r}", hint)
     if root.has(PAGE_BLOB_DIR.encode()):
         with root.enter(PAGE_BLOB_DIR.encode()) as inside:
-            if False:
+            if inside.names(_NAMES_CAP):
                 raise Refused(f"{path} is not empty: its {PAGE_BLOB_DIR} holds something", hint)
 
 

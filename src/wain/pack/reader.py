@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 
-from wain.base.errors import CommitmentMismatch, Corrupt, Malformed, Truncated
+from wain.base.errors import CommitmentMismatch, Corrupt, Malformed, TooLarge, Truncated
 from wain.base.ids import PackId
 from wain.keys.secret import RestoreKey
 from wain.pack.cipher import PackCipher, PackKey, check_commitment, unwrap
@@ -27,13 +27,15 @@ Read = Callable[[int, int], bytes | memoryview]
 class PackReader:
     """One pack. `read(offset, length)` returns stored bytes; `size` is the stored length in bytes.
 
-    Raises (all methods): `Truncated`, `Corrupt`, `Malformed`, `CommitmentMismatch`, named after the pack.
+    Raises (all methods): `Truncated`, `TooLarge`, `Corrupt`, `Malformed`, `CommitmentMismatch`, named after the pack.
     """
 
     def __init__(self, read: Read, size: int, expected: PackId, key: RestoreKey | PackKey) -> None:
         self.id = expected
         self._read = read
-        if not HEADER_BYTES + FOOTER_BYTES < size <= MAX_PACK_BYTES + FOOTER_BYTES:
+        if size > MAX_PACK_BYTES + FOOTER_BYTES:
+            raise TooLarge(pack_words(expected), have=size, cap=MAX_PACK_BYTES + FOOTER_BYTES)
+        if size <= HEADER_BYTES + FOOTER_BYTES:
             raise Truncated(pack_words(expected), want=HEADER_BYTES + FOOTER_BYTES + 1, have=size)
         self.footer = check_footer(self._exactly(size - FOOTER_BYTES, FOOTER_BYTES), expected)
         if self.footer.body_bytes + FOOTER_BYTES != size:

@@ -95,7 +95,7 @@ class LeafVerifier:
             if self._at % LEAF_BYTES == 0 or self._at == self._body_bytes:
                 self._leaves.append(self._leaf.digest())
                 self._leaf = blake3()
-        self._footer += view
+        self._footer += view[: FOOTER_BYTES - len(self._footer)]  # What comes behind it is counted, not kept.
         self._at += len(view)
 
     def finish(self) -> Footer:

@@ -6,6 +6,7 @@ built anew with a new key.
 
 from dataclasses import dataclass
 
+from wain.base.errors import Corrupt, IllegalMove
 from wain.base.ids import ChunkId, PackId, RegistrationId
 from wain.base.sizes import BLOCK_BYTES, round_up
 from wain.chunk.names import ChunkType, Namer
@@ -26,7 +27,7 @@ from wain.pack.format import (
 )
 from wain.pack.reader import PackReader
 from wain.pack.segment import Segment, check_chunks
-from wain.pack.verify import leaf_hashes
+from wain.pack.verify import leaf_hashes, pack_words, verify_pack
 
 _INDEX_BYTES_PER_CHUNK = 36
 _INDEX_BYTES_PER_SEGMENT = 13
@@ -61,9 +62,15 @@ class PackWriter:
         self._cipher = PackCipher(key, salt, owner.registration, kind)
         header = make_header(key, salt, (owner.registration, kind), owner.restore_public)
         self._out = bytearray(encode_header(header))
+        self._finished = False
         self._rows: list[SegmentRow] = []
         self._chunks: list[PackedChunk] = []
         self._index_bytes = 8 + TAG_BYTES
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks were added."""
+        return len(self._chunks)
 
     @property
     def empty(self) -> bool:
@@ -77,7 +84,12 @@ class PackWriter:
         return self.empty or round_up(end, BLOCK_BYTES) + FOOTER_BYTES <= self._owner.pack_bytes
 
     def add(self, segment: Segment) -> None:
-        """Encrypt a segment into the pack."""
+        """Encrypt a segment into the pack.
+
+        Raises:
+            IllegalMove: the pack is finished: its key is spent.
+        """
+        self._check_open()
         number, offset, size = len(self._rows), len(self._out), len(segment.body) + TAG_BYTES
         self._out += bytes(size)
         with memoryview(self._out)[offset:] as room:
@@ -94,7 +106,10 @@ class PackWriter:
 
         Raises:
             Corrupt: what was sealed does not open to what was added (bad memory): nothing may be written.
+            IllegalMove: it is finished already.
         """
+        self._check_open()
+        self._finished = True
         index_offset = len(self._out)
         index = PackIndex(tuple(self._rows), tuple(self._chunks))
         sealed = self._cipher.seal_index(encode_index(index))
@@ -109,15 +124,22 @@ class PackWriter:
         prove(pack, self._key, namer)
         return pack
 
+    def _check_open(self) -> None:
+        if self._finished:
+            raise IllegalMove("a pack", "finished", "being filled")
+
 
 def prove(pack: SealedPack, key: PackKey, namer: Namer) -> None:
-    """Decrypt, decompress and name again everything in a finished pack (verify before write).
+    """Hash, decrypt, decompress and name again everything in a finished pack (verify before write).
 
     Raises:
         Corrupt, Malformed, CommitmentMismatch: the bytes in memory are not the pack that was meant.
     """
     view = memoryview(pack.stored)
+    verify_pack(view, pack.id)
     reader = PackReader(lambda at, size: view[at : at + size], len(view), pack.id, key)
+    if reader.kind is not pack.kind or reader.index.chunks != pack.chunks:
+        raise Corrupt(pack_words(pack.id), "its index does not say what was packed")
     wanted: list[list[tuple[ChunkId, int]]] = [[] for _ in reader.index.segments]
     for chunk in pack.chunks:
         wanted[chunk.segment].append((chunk.chunk, chunk.length))

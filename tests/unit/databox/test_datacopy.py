@@ -10,6 +10,7 @@ import pytest
 from device.making import make_pack
 from unit.databox.making import (
     ACCOUNT,
+    MANIFEST,
     ORDER,
     SEED,
     arrive,
@@ -30,6 +31,7 @@ from wain.databox.transfer import crc64
 from wain.databox.untrusted import DeviceFile, Read
 from wain.order.custody import Event
 from wain.order.order import Stage
+from wain.pageblob.paged import encode_paged
 from wain.storage.blobs import DirectoryPageBlobs
 
 PACKS = [make_pack(number, 1 << 20) for number in range(5)]
@@ -380,3 +382,12 @@ def test_a_seal_that_changes_during_the_copy_stops_the_container(
     assert "another one than when the copy began" in report.findings[0].message
     names = [blob.name for blob in databox.account_blobs(ACCOUNT).blobs(sealed.container)]
     assert "seal" not in names
+
+
+def test_another_manifest_than_the_sealed_one_is_named(home: Path, device: Path) -> None:
+    databox = delivered(home, device)
+    seal(device, PACKS)
+    (container(device) / "manifest").write_bytes(encode_paged(MANIFEST[::-1]))
+    arrive(databox)
+    report = copied(databox, device)
+    assert "it is not the one that was sealed" in report.findings[0].message
