@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from .conftest import Wain
+import pytest
+
+from wain.cli.measure import Extent
+
+from .conftest import ORDER, Wain
 
 
 def findings(wain: Wain, code: int = 0) -> dict[str, tuple[str, str]]:
@@ -47,3 +51,40 @@ def test_a_vault_that_is_not_mounted_is_bad_and_hides_nothing_else(
     assert "there is no vault" in found["vault:bad"][0]
     assert "policy:ok" in found
     assert not (tmp_path / "vault").exists()
+
+
+def offline(wain: Wain, tmp_path: Path, source: Path) -> None:
+    device = tmp_path / "device"
+    wain("policy", "set", "--include", source, "--initial", "offline", "--order", ORDER, "--device", device)
+
+
+def test_a_device_that_can_be_written_is_measured_against_the_items(
+    delivered: Wain, tmp_path: Path, source: Path
+) -> None:
+    offline(delivered, tmp_path, source)
+    found = findings(delivered)
+    assert "the items hold 2.1 MB" in found["size:ok"][0]
+    assert "can be written" in found["device:ok"][0]
+
+
+@pytest.mark.parametrize(
+    ("terabytes", "words", "cure"),
+    [
+        (9.1, "are more than the 7.2 TB a DataBoxDisk takes from one server", "larger SKU"),
+        (101, "that one server may seed offline", "AskAzureBackupTeam@microsoft.com"),
+    ],
+)
+def test_items_beyond_the_table_of_sizes_are_named_before_anything_is_written(
+    delivered: Wain,
+    tmp_path: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    terabytes: float,
+    words: str,
+    cure: str,
+) -> None:
+    offline(delivered, tmp_path, source)
+    monkeypatch.setattr("wain.cli.doctor.measure", lambda *_: Extent(1, int(terabytes * 10**12)))
+    seen, said = findings(delivered, 1)["size:bad"]
+    assert words in seen
+    assert cure in said

@@ -4,20 +4,19 @@ Order of writes: packs of data and tree, the index of what is new, then the mani
 count (a recovery point in the vault, or a sealed device), and only then is what was seen remembered as history.
 """
 
-import json
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from wain import __version__
 from wain.agent.history import HistoryReader, HistoryWriter, set_interrupted_aside
 from wain.agent.home import AgentHome, Head
-from wain.agent.known import STORED_SUFFIX, KnownChunks
+from wain.agent.known import KnownChunks
 from wain.agent.pipeline import PackSink, Pipeline, PipelineParts
+from wain.agent.table_file import table_pieces
 from wain.agent.tree_backup import Tally, TreeBackup, TreeParts, history_files
 from wain.agent.walk import Walk, WalkPlan
 from wain.agent.write_keys import AgentKeys
@@ -31,7 +30,7 @@ from wain.job.job import PROBLEMS_CAP, Problem
 from wain.pack.writer import PackFor
 from wain.policy.exclusion import Exclusions
 from wain.policy.policy import Policy
-from wain.storage.durable import make_dirs, write_atomic
+from wain.storage.durable import make_dirs, writing
 from wain.tree.manifest import Counts, Details, Manifest, PackRef, point_id, seal_details, sign_manifest
 
 INDEX_CHUNK_BYTES: Final = 4 * MIB
@@ -88,8 +87,8 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
         tree = TreeBackup(work, _reporter(tally), tally)
         parts.progress.phase("Backing up")
         tree.run(Walk(_plan(parts), _reporter(tally)))
-        if not tally.files and not tally.others and tally.directories < 2:
-            raise Refused("nothing that the policy names could be read", "Check the paths with 'wain policy show'.")
+        if not (tally.files or tally.others or tally.selected):
+            raise _nothing(tally)
         pipeline.flush()
         counts = tally.counts(pipeline.new_bytes, pipeline.stored_bytes)
         index = _store_index(parts.known, pipeline)
@@ -104,10 +103,19 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
 
     def keep_history() -> None:
         record.publish(last)
-        resumed.unlink(missing_ok=True)
-        parts.known.merge_tables()
+        with writing(str(resumed)):
+            resumed.unlink(missing_ok=True)
 
     return Outcome(body, point_id(body), manifest.seq, tally, counts, keep_history)
+
+
+def _nothing(tally: Tally) -> Refused:
+    hint = "Check the paths with 'wain policy show'."
+    if not tally.problems:
+        return Refused("nothing that the policy names could be read", hint)
+    first = tally.problems[0]
+    path = first.path.decode(errors="backslashreplace")
+    return Refused(f"nothing that the policy names could be read: {path}: {first.reason}", hint)
 
 
 def _manifest(parts: RunParts, head: Head | None, seed: SeedId) -> Manifest:
@@ -145,42 +153,22 @@ def _refs(known: KnownChunks, pipeline: Pipeline) -> tuple[PackRef, ...]:
 
 
 def _store_index(known: KnownChunks, pipeline: Pipeline) -> tuple[tuple[ChunkId, ...], ...]:
-    """Store every index table that the vault does not keep yet; return the chunks of each, oldest first."""
-    pipeline.spill()
+    """Store every index table that the vault does not keep yet; return the chunks of each, oldest first.
+
+    Call after `Pipeline.flush`.
+    """
+    known.spill()
+    known.compact()
     stored: list[tuple[ChunkId, ...]] = []
-    for table in known.tables():
-        note = table.with_suffix(STORED_SUFFIX)
-        kept = _read_note(note, known)
-        if kept is None:
+    for number in range(known.table_count()):
+        note = known.note(number)
+        if note is None:
             before = len(pipeline.packs)
-            body = table.read_bytes()
-            pieces = range(0, len(body), INDEX_CHUNK_BYTES)
-            chunks = tuple([pipeline.add(ChunkType.INDEX, body[at : at + INDEX_CHUNK_BYTES]) for at in pieces])
+            pieces = table_pieces(known.table_path(number), INDEX_CHUNK_BYTES)
+            chunks = tuple([pipeline.add(ChunkType.INDEX, piece) for piece in pieces])
             pipeline.flush()
-            kept = chunks, tuple(pipeline.packs[before:])
-            write_atomic(note, _note(kept))
-        chunks, packs = kept
-        pipeline.used.update(ref.id for ref in packs if known.exists(ref.id))
-        stored.append(chunks)
+            # Only now are they durable: a note never speaks of packs that may not exist.
+            note = known.set_note(number, chunks, tuple([ref.id for ref in pipeline.packs[before:]]))
+        pipeline.used.update(note.packs)
+        stored.append(note.chunks)
     return tuple(stored)
-
-
-def _note(kept: tuple[tuple[ChunkId, ...], tuple[PackRef, ...]]) -> bytes:
-    chunks, packs = kept
-    body = {
-        "chunks": [chunk.hex() for chunk in chunks],
-        "packs": [[ref.id.hex(), ref.stored_bytes] for ref in packs],
-    }
-    return json.dumps(body).encode()
-
-
-def _read_note(note: Path, known: KnownChunks) -> tuple[tuple[ChunkId, ...], tuple[PackRef, ...]] | None:
-    """Return as what a table was stored, or None when it was not, or when that is gone."""
-    try:
-        body = json.loads(note.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    packs = tuple(PackRef(PackId(bytes.fromhex(one)), ChunkType.INDEX, size) for one, size in body["packs"])
-    if not all(known.exists(ref.id) for ref in packs):
-        return None
-    return tuple(ChunkId(bytes.fromhex(one)) for one in body["chunks"]), packs

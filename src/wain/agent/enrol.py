@@ -45,7 +45,8 @@ def enrol(home: AgentHome, vault: VaultApi, request: EnrolRequest, now: datetime
     """Register this server. The same request again, after any interruption, gives the same registration.
 
     Raises:
-        Refused: the passphrase breaks the rules, or this home belongs to another vault already.
+        Refused: the passphrase breaks the rules, this home belongs to another vault already, or it holds the keys of a
+            registration that the vault knows: they are never overwritten.
     """
     done = home.enrolment()
     if done is not None:
@@ -91,10 +92,15 @@ def _begin(home: AgentHome, request: EnrolRequest) -> tuple[AgentKeys, bytes]:
 def _begun(home: AgentHome, vault: VaultApi, request: EnrolRequest) -> tuple[AgentKeys, bytes] | None:
     """Return what an interrupted registration left, when this request can go on with it."""
     keys, body = home.keys(), home.pending_slots()
-    if keys is None or body is None:
+    if keys is None:
         return None
-    slots = decode_slots(body)
-    if slots.registration != keys.registration:
+    slots = None if body is None else decode_slots(body)
+    if body is None or slots is None or slots.registration != keys.registration:
+        if _known(vault, keys.registration) is not None:
+            raise Refused(
+                f"{home.agent} holds the keys of registration {keys.registration.hex()}, which this vault knows",
+                "Restore enrolment.json beside them; or move agent.keys away to register anew.",
+            )
         return None
     try:
         open_with_passphrase(slots, request.passphrase)

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from wain.base.ids import PointId
 from wain.job.job import Job
 from wain.job.seeding import SeedState
 from wain.policy.policy import Policy
-from wain.storage.durable import make_dirs, write_atomic
+from wain.storage.durable import make_dirs, reading, write_atomic, writing
 from wain.wire.vault import Registration
 
 KEEP_JOBS: Final = 200
@@ -69,7 +69,8 @@ class AgentHome:
         body = self._read("enrolment.json")
         if body is None:
             return None
-        return Enrolment(records.registration_from_json(body["registration"]), body["vaultUrl"])
+        with self._decoding("enrolment.json"):
+            return Enrolment(records.registration_from_json(body["registration"]), str(body["vaultUrl"]))
 
     def save_enrolment(self, enrolment: Enrolment) -> None:
         """Remember a finished registration; this is what makes it count."""
@@ -92,8 +93,8 @@ class AgentHome:
 
     def keys(self) -> AgentKeys | None:
         """Return what writing needs, or None before registration began."""
-        path = self.agent / "agent.keys"
-        return decode_keys(path.read_bytes()) if path.exists() else None
+        body = self._bytes("agent.keys")
+        return None if body is None else decode_keys(body)
 
     def require_keys(self) -> AgentKeys:
         """Return what writing needs.
@@ -113,8 +114,7 @@ class AgentHome:
 
     def pending_slots(self) -> bytes | None:
         """Return the key slots of a registration that was begun and not finished."""
-        path = self.agent / "slots.pending"
-        return path.read_bytes() if path.exists() else None
+        return self._bytes("slots.pending")
 
     def save_pending_slots(self, slots: bytes) -> None:
         """Remember the key slots until the vault has them."""
@@ -123,13 +123,17 @@ class AgentHome:
 
     def forget_pending(self) -> None:
         """Remove what an unfinished registration left."""
-        for name in ("slots.pending", "recovery.pending"):
-            (self.agent / name).unlink(missing_ok=True)
+        with writing(str(self.agent)):
+            for name in ("slots.pending", "recovery.pending"):
+                (self.agent / name).unlink(missing_ok=True)
 
     def pending_recovery(self) -> bytes | None:
         """Return the BLAKE3 of the recovery key that an unfinished registration was writing out, or None."""
         body = self._read("recovery.pending")
-        return None if body is None else bytes.fromhex(body["digest"])
+        if body is None:
+            return None
+        with self._decoding("recovery.pending"):
+            return bytes.fromhex(body["digest"])
 
     def save_pending_recovery(self, digest: bytes) -> None:
         """Remember the BLAKE3 of a recovery key before the key itself is written anywhere."""
@@ -138,7 +142,10 @@ class AgentHome:
     def policy(self) -> Policy | None:
         """Return the backup policy, or None when none was set."""
         body = self._read("policy.json")
-        return None if body is None else records.policy_from_json(body)
+        if body is None:
+            return None
+        with self._decoding("policy.json"):
+            return records.policy_from_json(body)
 
     def save_policy(self, policy: Policy) -> None:
         """Set the backup policy."""
@@ -156,24 +163,34 @@ class AgentHome:
         return policy
 
     def jobs(self) -> list[Job]:
-        """Return the job records, oldest first."""
+        """Return the job records, oldest first. One that makes no sense is left out: it must not stop backups."""
         directory = self.agent / "jobs"
         if not directory.is_dir():
             return []
-        names = sorted(name for name in os.listdir(directory) if name.endswith(".json"))
-        return [records.job_from_json(json.loads((directory / name).read_bytes())) for name in names]
+        found = []
+        for name in sorted(name for name in os.listdir(directory) if name.endswith(".json")):
+            with suppress(Refused):
+                body = self._read(f"jobs/{name}")
+                if body is not None:
+                    with self._decoding(f"jobs/{name}"):
+                        found.append(records.job_from_json(body))
+        return found
 
     def save_job(self, job: Job) -> None:
         """Write a job's record; the oldest records give way."""
         name = f"{job.started_at:%Y%m%dT%H%M%S%f}-{job.id}.json"
         self._write(f"jobs/{name}", records.job_to_json(job))
-        for old in sorted(os.listdir(self.agent / "jobs"))[:-KEEP_JOBS]:
-            (self.agent / "jobs" / old).unlink(missing_ok=True)
+        with writing(str(self.agent / "jobs")):
+            for old in sorted(os.listdir(self.agent / "jobs"))[:-KEEP_JOBS]:
+                (self.agent / "jobs" / old).unlink(missing_ok=True)
 
     def seed(self) -> SeedRecord | None:
         """Return the seed, or None when there never was one."""
         body = self._read("seed.json")
-        return None if body is None else SeedRecord(**{**body, "state": SeedState(body["state"])})
+        if body is None:
+            return None
+        with self._decoding("seed.json"):
+            return SeedRecord(**{**body, "state": SeedState(body["state"])})
 
     def save_seed(self, seed: SeedRecord) -> None:
         """Remember where the seed stands."""
@@ -183,16 +200,27 @@ class AgentHome:
     def head(self) -> Head | None:
         """Return the newest manifest this agent signed, or None."""
         body = self._read("head.json")
-        return None if body is None else Head(body["seq"], PointId(bytes.fromhex(body["point"])))
+        if body is None:
+            return None
+        with self._decoding("head.json"):
+            return Head(int(body["seq"]), PointId(bytes.fromhex(body["point"])))
 
     def save_head(self, head: Head) -> None:
         """Remember the newest manifest."""
         self._write("head.json", {"seq": head.seq, "point": head.point.hex()})
 
+    def forget_head(self) -> None:
+        """Forget the newest manifest: it was never heard of, and never will be."""
+        with writing(str(self.agent)):
+            (self.agent / "head.json").unlink(missing_ok=True)
+
     def pinned_vault_key(self) -> bytes | None:
         """Return the vault's signing key as first seen, or None."""
         body = self._read("vault-key.json")
-        return None if body is None else bytes.fromhex(body["key"])
+        if body is None:
+            return None
+        with self._decoding("vault-key.json"):
+            return bytes.fromhex(body["key"])
 
     def pin_vault_key(self, key: bytes) -> None:
         """Remember the vault's signing key."""
@@ -206,7 +234,8 @@ class AgentHome:
             Refused: another job is running.
         """
         self._ready()
-        fd = os.open(self.agent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with writing(str(self.agent / "lock")):
+            fd = os.open(self.agent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,15 +249,30 @@ class AgentHome:
         make_dirs(self.agent, 0o700)
         make_dirs(self.agent / "jobs", 0o700)
 
+    def _bytes(self, name: str) -> bytes | None:
+        path = self.agent / name
+        with reading(str(path)):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+
     def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            body = (self.agent / name).read_bytes()
-        except FileNotFoundError:
+        body = self._bytes(name)
+        if body is None:
             return None
-        try:
+        with self._decoding(name):
             return dict(json.loads(body))
-        except ValueError:
-            raise Refused(f"{self.agent / name} is not JSON", "Restore it or remove it.") from None
+
+    @contextmanager
+    def _decoding(self, name: str) -> Iterator[None]:
+        """Refuse a record that is not what we wrote, by its name."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Refused(
+                f"{self.agent / name} is not a record of Wain's: {error}", "Restore it or remove it."
+            ) from None
 
     def _write(self, name: str, body: dict[str, Any]) -> None:
         self._ready()

@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -63,7 +63,6 @@ class _Context:
 
     @property
     def seed_work(self) -> seeding.SeedWork:
-        assert self.services.databox is not None
         return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox)
 
 
@@ -77,20 +76,36 @@ def run_backup(home: AgentHome, services: Services, clock: Callable[[], datetime
     home.require_enrolment()
     context = _Context(home, home.require_keys(), home.require_policy(), services, clock, progress)
     with home.lock():
+        _bury_the_dead(home, clock())
         job = Job(secrets.token_hex(8), JobKind.BACKUP, JobState.RUNNING, clock())
         home.save_job(job)
         try:
             job = _run(context, job)
-        except WainError as error:
-            home.save_job(replace(job, state=JobState.FAILED, ended_at=clock(), message=str(error)))
-            raise
-        except KeyboardInterrupt:
-            message = "interrupted; run it again to go on"
-            home.save_job(replace(job, state=JobState.CANCELLED, ended_at=clock(), message=message))
+        except BaseException as error:
+            state, message = _end_of(error)
+            with suppress(WainError):  # What ended the job is the news, not that its record could not be written.
+                home.save_job(replace(job, state=state, ended_at=clock(), message=message))
             raise
         job = replace(job, ended_at=clock())
         home.save_job(job)
         return job
+
+
+def _end_of(error: BaseException) -> tuple[JobState, str]:
+    """Return the state and the words of a job that this error ended."""
+    if isinstance(error, WainError):
+        return JobState.FAILED, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return JobState.CANCELLED, "interrupted; run it again to go on"
+    return JobState.FAILED, f"unexpected {type(error).__name__}: {error}"
+
+
+def _bury_the_dead(home: AgentHome, now: datetime) -> None:
+    """End the records of jobs that were killed: who holds the lock knows that none of them runs."""
+    for job in home.jobs():
+        if job.state is JobState.RUNNING:
+            message = "it was killed, or the machine went down; the next job goes on"
+            home.save_job(replace(job, state=JobState.FAILED, ended_at=now, message=message))
 
 
 def _run(context: _Context, job: Job) -> Job:
@@ -133,10 +148,10 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
     work = context.seed_work
     with closing(seeding.open_device(work, seed, root, context.clock)) as writer:
         if writer.sealed is not None:
-            seeding.remember_sealed(work, writer.sealed)
+            seeding.remember_sealed(work, writer)
             return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
-            parts = _parts(context, known, writer, Path(root))
+            parts = _parts(context, known, writer, (Path(root),))
             outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
     return replace(_counted(job, outcome), message=SAFE_TO_SHIP)
 
@@ -153,7 +168,13 @@ def _wait(context: _Context, job: Job, message: str) -> Job:
 
 
 def _import(context: _Context, job: Job, seed: SeedRecord) -> Job:
-    report = seeding.import_seed(context.seed_work, seed, context.progress)
+    try:
+        report = seeding.import_seed(context.seed_work, seed, context.progress)
+    except seeding.NotCopied as error:
+        # The device is wiped after the data copy: what is not in the account now will not come.
+        seeding.give_up(context.seed_work, seed)
+        done = _online(context, job)
+        return replace(done, message=f"the seed did not arrive ({error}); backed up over the wire instead")
     if report.point is not None:
         counts = replace(job, stored_bytes=report.new_bytes, point=report.point)
         return replace(counts, state=JobState.COMPLETED, message=COMPLETED)
@@ -166,7 +187,9 @@ def _import(context: _Context, job: Job, seed: SeedRecord) -> Job:
 def _online(context: _Context, job: Job) -> Job:
     vault = context.services.vault
     with closing(_known(context, set())) as known:
-        parts = _parts(context, known, VaultSink(vault, context.rid), None)
+        # A copy in one step, because the job adds to it.
+        sink = VaultSink(vault, context.rid, lambda: list(known.packs))
+        parts = _parts(context, known, sink, ())
         outcome = run_backup_into(parts, _head(context), NO_SEED)
         vault.commit_point(context.rid, outcome.manifest)
         context.home.save_head(Head(outcome.seq, outcome.point))
@@ -183,8 +206,11 @@ def _known(context: _Context, on_device: set[PackId]) -> KnownChunks:
     return known
 
 
-def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: Path | None) -> RunParts:
-    skip = [context.home.root, *context.services.skip, *([device] if device else [])]
+def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: tuple[Path, ...]) -> RunParts:
+    # A device that is still connected is no source, in a job over the wire either.
+    seed = context.home.seed()
+    devices = [Path(path) for path in (context.policy.device, seed and seed.root) if path]
+    skip = [context.home.root, *context.services.skip, *devices, *device]
     return RunParts(
         context.home, context.keys, context.policy, known, sink, context.progress, context.clock(), _identities(skip)
     )
@@ -195,8 +221,8 @@ def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
     for path in paths:
         try:
             here = os.stat(path)
-        except FileNotFoundError:
-            continue
+        except OSError:
+            continue  # What cannot be looked at will not be walked either.
         found.append((here.st_dev, here.st_ino))
     return frozenset(found)
 

@@ -255,14 +255,15 @@ def _xattrs(target: int | bytes, *, follow: bool = True) -> Xattrs:
     pairs: list[tuple[bytes, bytes]] = []
     reasons: list[str] = []
     for name in sorted(os.fsencode(name) for name in names):
+        shown = name.decode(errors="backslashreplace")
         try:
             value = os.getxattr(target, name) if follow else os.getxattr(target, name, follow_symlinks=False)
         except OSError as error:
             if error.errno != errno.ENODATA:  # Else it was removed between two system calls.
-                reasons.append(f"its attribute {name.decode(errors='backslashreplace')} was not kept: {words(error)}")
+                reasons.append(f"its attribute {shown} was not kept: {words(error)}")
             continue
         if len(value) > MAX_XATTR_BYTES:
-            reasons.append(f"its attribute {name.decode(errors='backslashreplace')} of {len(value):,} bytes is too large to be kept")
+            reasons.append(f"its attribute {shown} of {len(value):,} bytes is too large to be kept")
         elif len(pairs) >= MAX_XATTRS:
             reasons.append(f"it has more than {MAX_XATTRS:,} extended attributes; the others were not kept")
             break

@@ -24,8 +24,8 @@ from wain.job.seeding import SeedState
 from wain.keys import signing
 from wain.pack.verify import verify_pack
 from wain.policy.policy import Policy
-from wain.storage.durable import write_atomic
-from wain.tree.manifest import decode_manifest, point_id
+from wain.storage.durable import reading, write_atomic
+from wain.tree.manifest import check_signature, decode_manifest, point_id
 from wain.tree.receipt import decode_receipt
 from wain.wire.databox import DataBoxApi
 from wain.wire.vault import ImportReport, Receipt, SeedRef, VaultApi
@@ -33,6 +33,13 @@ from wain.wire.vault import ImportReport, Receipt, SeedRef, VaultApi
 SAMPLE_PACKS = 4
 """How many packs, at least, the agent reads back from the vault before it signs that the seed arrived."""
 SAMPLE_PART = 1000
+MANIFEST_FILE = "seed.manifest"
+"""The manifest that is being sealed; written before the seal is."""
+SEAL_FILE = "seed.seal"
+
+
+class NotCopied(Missing):
+    """The data copy of a finished order put nothing of the seed into the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,8 @@ class SeedWork:
     home: AgentHome
     keys: AgentKeys
     vault: VaultApi
-    databox: DataBoxApi
+    databox: DataBoxApi | None
+    """None when no Data Box service is at hand: then nothing but waiting is possible."""
 
 
 def plan_seed(home: AgentHome, policy: Policy) -> SeedRecord:
@@ -98,29 +106,31 @@ def write_seed(work: SeedWork, parts: RunParts, writer: DeviceWriter, head: Head
     seed = work.home.seed()
     assert seed is not None
     outcome = run_backup_into(parts, head, SeedId(bytes.fromhex(seed.id)))
-    write_atomic(work.home.agent / "seed.manifest", outcome.manifest, 0o600)
+    write_atomic(work.home.agent / MANIFEST_FILE, outcome.manifest, 0o600)
     seal = writer.finish(
         outcome.manifest, lambda body: signing.sign(work.keys.sign_seed, signing.SEAL, body), parts.progress
     )
     outcome.keep_history()
-    remember_sealed(work, seal)
+    remember_sealed(work, writer)
     return outcome, seal
 
 
-def remember_sealed(work: SeedWork, seal: Seal) -> None:
+def remember_sealed(work: SeedWork, writer: DeviceWriter) -> None:
     """Note that the device is sealed, and announce it. Also what is left to do after a crash right behind the seal.
 
     Raises:
-        Corrupt: the manifest that was sealed is not the one this agent made.
+        Corrupt: the manifest that was sealed is not one this agent signed.
     """
-    seed = work.home.seed()
+    seed, seal = work.home.seed(), writer.sealed
     assert seed is not None
-    manifest = (work.home.agent / "seed.manifest").read_bytes()
+    assert seal is not None
+    manifest = _local(work, MANIFEST_FILE)
+    if manifest is None or point_id(manifest) != seal.manifest_hash:
+        manifest = writer.sealed_manifest()  # The device, not this agent's memory, says what is on it.
+    check_signature(manifest, signing.public_key(work.keys.sign_seed))
     point = point_id(manifest)
-    if point != seal.manifest_hash:
-        raise Corrupt("the seed's manifest", "the device was sealed with another one")
     body = encode_seal(seal)
-    write_atomic(work.home.agent / "seed.seal", body, 0o600)
+    write_atomic(work.home.agent / SEAL_FILE, body, 0o600)
     work.home.save_head(Head(decode_manifest(manifest).seq, point))
     work.home.save_seed(
         replace(
@@ -136,17 +146,29 @@ def remember_sealed(work: SeedWork, seal: Seal) -> None:
 
 
 def announce(work: SeedWork) -> None:
-    """Tell the vault which packs are on the road. Repeating it changes nothing."""
-    work.vault.announce_seed(work.keys.registration, (work.home.agent / "seed.seal").read_bytes())
+    """Tell the vault which packs are on the road. Repeating it changes nothing.
+
+    A seal that was lost here was announced right after it was written, and travels on the device.
+    """
+    seal = _local(work, SEAL_FILE)
+    if seal is not None:
+        work.vault.announce_seed(work.keys.registration, seal)
+
+
+def _local(work: SeedWork, name: str) -> bytes | None:
+    path = work.home.agent / name
+    with reading(str(path)):
+        return path.read_bytes() if path.exists() else None
 
 
 def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportReport:
     """Have the vault take the seed in; when it arrived whole, check and counter-sign the receipt.
 
     Raises:
-        Missing: the data copy put nothing of this seed into the account.
+        NotCopied: the data copy put nothing of this seed into the account.
         Corrupt: the receipt, or what the vault gives back, is not right: nothing is signed.
     """
+    assert work.databox is not None
     order = work.databox.order(seed.order)
     ref = SeedRef(order.account, _container(work.databox, seed))
     announce(work)
@@ -163,7 +185,7 @@ def _container(databox: DataBoxApi, seed: SeedRecord) -> str:
     for one in databox.copied(seed.order):
         if one.name == seed.container:
             return one.copied_to
-    raise Missing(f"container {seed.container} of order {seed.order} in the data copy's log")
+    raise NotCopied(f"container {seed.container} in the log of the data copy of order {seed.order}")
 
 
 def _countersign(work: SeedWork, seed: SeedRecord, point: PointId, receipt: Receipt) -> None:
@@ -200,5 +222,19 @@ def _prove(work: SeedWork, pack: PackId) -> None:
 def give_up(work: SeedWork, seed: SeedRecord) -> None:
     """Release a seed that will never arrive: its packs are absent from now on."""
     if seed.state is SeedState.SEALED:
-        work.vault.release_seed(work.keys.registration, SeedId(bytes.fromhex(seed.id)))
+        if _arrived(work, seed):
+            work.home.save_seed(replace(seed, state=SeedState.IN_VAULT))
+            return
+        announce(work)  # The crash may have come right before it: what the vault never heard of it cannot release.
+        try:
+            work.vault.release_seed(work.keys.registration, SeedId(bytes.fromhex(seed.id)))
+        except Missing:
+            head = work.home.head()
+            if head is not None and head.point.hex() == seed.point:
+                work.home.forget_head()  # A manifest that the vault never hears of cannot be followed by another.
+            seed = replace(seed, point="")
     work.home.save_seed(replace(seed, state=SeedState.ABANDONED))
+
+
+def _arrived(work: SeedWork, seed: SeedRecord) -> bool:
+    return any(point.id.hex() == seed.point for point in work.vault.points(work.keys.registration))

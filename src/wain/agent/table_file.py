@@ -17,9 +17,7 @@ from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, reading, writing
 _PIECE_BYTES: Final = 4 * MIB
 
 
-def write_table(
-    path: Path, entries: Iterable[tuple[ChunkId, Location]], about: tuple[int, Sequence[PackId]]
-) -> None:
+def write_table(path: Path, entries: Iterable[tuple[ChunkId, Location]], about: tuple[int, Sequence[PackId]]) -> None:
     """Write a table durably. `about` is how many entries come at most, and the packs they lie in, by id.
 
     Raises:

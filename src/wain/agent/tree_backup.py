@@ -6,39 +6,52 @@ only when they changed; on the way up, its listing is encoded, and stored when n
 
 import os
 import stat as modes
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from wain.agent.history import HistoryReader, HistoryWriter
+from wain.agent.file_content import FileContent
+from wain.agent.history import HistoryReader, HistoryWriter, Seen
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import (
     KINDS,
     FileReader,
+    Moved,
     SourceError,
+    Xattrs,
     directory_xattrs,
-    is_sparse,
     link_target,
+    look_again,
     xattrs_of,
 )
 from wain.agent.walk import Entered, Found, Left, Walk, join
+from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
 from wain.base.progress import Progress
-from wain.chunk.cutter import SMALL_BYTES, Cutter
+from wain.base.sizes import MIB
+from wain.chunk.cutter import Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
 from wain.tree.compare import chunks_of, is_listed, same, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PieceBuilder, encode_entry
-from wain.tree.lists import LIST_CHUNKS, encode_list
 from wain.tree.manifest import Counts
-from wain.tree.rules import MAX_CHUNKS
 
 ATTEMPTS: Final = 3
 """How often a file that changes under the reader is read before it is taken as it is and reported."""
-_PROGRESS_EVERY: Final = 4 << 20
+LARGE_BYTES: Final = 64 * MIB
+LARGE_ATTEMPTS: Final = 2
+"""The same for files larger than that: what is busy all the time is not read three times."""
+SETTLE_NS: Final = 2 * 10**9
+"""A file touched this shortly before it was read is read again next time: it may change once more within the same tick
+of the file system's clock (2 s on FAT), and then look as if it had not."""
+_PROGRESS_EVERY: Final = 4 * MIB
+_PIECES_EVERY: Final = 1024
+_FILE_OR_LINK: Final = (modes.S_IFREG, modes.S_IFLNK)
 
 
 @dataclass(slots=True)
@@ -51,7 +64,7 @@ class _Level:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one run."""
+    """Counts of one run: what is in the tree, and what is not."""
 
     files: int = 0
     directories: int = 0
@@ -59,6 +72,8 @@ class Tally:
     source_bytes: int = 0
     unchanged: int = 0
     skipped: int = 0
+    selected: int = 0
+    """Directories within an include, without those that only lead to one."""
     problems: list[Problem] = field(default_factory=list)
 
     def counts(self, new_bytes: int, stored_bytes: int) -> Counts:
@@ -76,24 +91,24 @@ class TreeParts:
     known: KnownChunks
     cutter: Cutter
     histories: tuple[HistoryReader, ...]
-    """Newest first; what the first one knows, later ones are not asked for."""
+    """Newest first."""
     record: HistoryWriter
     progress: Progress
 
 
 class TreeBackup:
-    """Builds one tree. Call `run` once; then `root`, `used` and `tally` hold the result."""
+    """Builds one tree. Call `run` once; then `root` and `tally` hold the result."""
 
     def __init__(self, parts: TreeParts, report: Callable[[Problem], None], tally: Tally) -> None:
         self._parts = parts
         self._report = report
         self.tally = tally
         self.root: tuple[ChunkId, ...] = ()
+        self._files = FileContent(parts.pipeline, parts.known, parts.cutter, self._bytes_read)
         self._levels: list[_Level] = []
-        self._links: dict[tuple[int, int], Content] = {}
         self._devices: dict[int, int] = {}
-        self._old_listed: dict[bytes, tuple[PackId, ...]] = {}
         self._listed: dict[bytes, tuple[PackId, ...]] = {}
+        self._lasting = True
         self._unseen_bytes = 0
         self._unseen_items = 0
 
@@ -105,142 +120,153 @@ class TreeBackup:
                     self._enter(event)
                 case Left():
                     self._leave(event)
-        self._tick(0, flush=True)
+        self._tick()
 
     def _enter(self, event: Entered) -> None:
-        old: dict[bytes, bytes] = {}
-        self._old_listed, self._listed = {}, {}
-        for history in reversed(self._parts.histories):
-            old.update(history.entries(event.path))
-            self._old_listed.update(history.listed())
+        seen = [history.seen(event.path) for history in self._parts.histories]
+        settled = time.time_ns() - SETTLE_NS
+        self._listed = {}
         entries: list[tuple[bytes, bytes]] = []
+        lasting: list[bytes] = []
+        self.tally.selected += event.selected
         for found in event.leaves:
-            encoded = self._leaf(event, found, old.get(found.name))
-            if encoded is not None:
-                entries.append((found.name, encoded))
-        self._parts.record.add(event.path, [encoded for _, encoded in entries], self._listed)
+            encoded = self._leaf(event, found, seen)
+            if encoded is None:
+                continue
+            entries.append((found.name, encoded))
+            if self._lasting and found.stat.st_ctime_ns < settled:
+                lasting.append(encoded)
+        self._parts.record.add(event.path, lasting, self._listed)
         self._levels.append(_Level(event.path, entries))
 
     def _leave(self, event: Left) -> None:
         level = self._levels.pop()
-        level.entries.sort()
-        builder = PieceBuilder()
-        for _, encoded in level.entries:
-            builder.add(encoded)
-        pieces = tuple([self._store_tree(piece) for piece in builder.finish()])
+        pieces = self._store_listing(level.entries)
         self.tally.directories += 1
         if not self._levels:
             self.root = pieces
             return
         name = event.path[event.path.rindex(b"/") + 1 :]
-        try:
-            xattrs = directory_xattrs(event.fd)
-        except SourceError as error:
-            self._skip(event.path, error.reason)
-            xattrs = ()
-        entry = Entry(name, Kind.DIRECTORY, self._stat(event.stat), Content(pieces), xattrs=xattrs)
-        self._levels[-1].entries.append((name, encode_entry(entry)))
+        entry = Entry(name, Kind.DIRECTORY, self._stat(event.stat), Content(pieces))
+        encoded = self._encode(event.path, entry, directory_xattrs(event.fd))
+        if encoded is not None:
+            self._levels[-1].entries.append((name, encoded))
 
-    def _leaf(self, event: Entered, found: Found, old: bytes | None) -> bytes | None:
+    def _store_listing(self, entries: list[tuple[bytes, bytes]]) -> tuple[ChunkId, ...]:
+        entries.sort(key=itemgetter(0))
+        builder = PieceBuilder()
+        pieces: list[ChunkId] = []
+        last = b""
+        for number, (name, encoded) in enumerate(entries):
+            if name == last:
+                continue  # A name that a directory listed twice, because it was renamed meanwhile.
+            last = name
+            builder.add(encoded)
+            if number % _PIECES_EVERY == 0:
+                pieces += [self._store_tree(piece) for piece in builder.take_full()]
+        pieces += [self._store_tree(piece) for piece in builder.finish()]
+        return tuple(pieces)
+
+    def _leaf(self, event: Entered, found: Found, seen: list[Seen]) -> bytes | None:
+        """Return a file's entry, or None, having said why, when it cannot be kept."""
+        self._lasting = True
         stat = found.stat
         regular = modes.S_ISREG(stat.st_mode)
+        encoded = next((old for one in seen if (old := self._unchanged(found, one)) is not None), None)
+        if encoded is not None:
+            self.tally.unchanged += 1
+            if regular:
+                self._bytes_read(stat.st_size)
+        else:
+            try:
+                encoded = self._file(event, found) if regular else self._special(event, found)
+            except SourceError as error:
+                self._skip(join(event.path, found.name), error.reason)
+        self._item_done()
+        if encoded is None:
+            return None
         if regular:
             self.tally.files += 1
             self.tally.source_bytes += stat.st_size
         else:
             self.tally.others += 1
-        if old is not None and self._unchanged(found, old):
-            self.tally.unchanged += 1
-            self._tick(stat.st_size if regular else 0)
-            return old
-        try:
-            encoded = self._file(event, found) if regular else encode_entry(self._special(event, found))
-        except SourceError as error:
-            self._skip(join(event.path, found.name), error.reason)
-            return None
-        self._tick(0)
         return encoded
 
-    def _unchanged(self, found: Found, old: bytes) -> bool:
-        """Return True, noting the packs it needs, when an earlier entry still holds and all its chunks exist."""
-        stat = found.stat
-        if not same(old, KINDS[modes.S_IFMT(stat.st_mode)], stat_key(self._values(stat))):
-            return False
+    def _unchanged(self, found: Found, seen: Seen) -> bytes | None:
+        """Return an earlier entry, noting the packs it needs, when it still holds and all its chunks exist."""
+        old = seen.entries.get(found.name)
+        if old is None:
+            return None
+        kind = KINDS.get(modes.S_IFMT(found.stat.st_mode))
+        if kind is None or not same(old, kind, stat_key(self._values(found.stat))):
+            return None
         known = self._parts.known
         packs = {known.pack_of(chunk) for chunk in chunks_of(old)}
         if is_listed(old):
-            packs.update(self._old_listed.get(found.name, (None,)))
-        present = {pack for pack in packs if pack is not None}
-        if len(present) != len(packs) or not all(known.exists(pack) for pack in present):
-            return False
+            packs.update(seen.listed.get(found.name, (None,)))
+        present = {pack for pack in packs if pack is not None and known.exists(pack)}
+        if len(present) != len(packs):
+            return None
         self._parts.pipeline.used |= present
         if is_listed(old):
-            self._listed[found.name] = self._old_listed[found.name]
-        return True
+            self._listed[found.name] = seen.listed[found.name]
+        return old
 
-    def _file(self, event: Entered, found: Found) -> bytes:
+    def _file(self, event: Entered, found: Found) -> bytes | None:
         """Read a regular file, again when it changes meanwhile, and return its entry."""
         for attempt in range(1, ATTEMPTS + 1):
-            with FileReader(event.fd, found) as reader:
-                before = reader.stat()
-                content, size = self._content(found.name, reader, before)
-                xattrs = reader.xattrs()
-                steady = size == before.st_size and not reader.changed(before)
-                if steady or attempt == ATTEMPTS:
+            last = attempt == ATTEMPTS or (found.stat.st_size > LARGE_BYTES and attempt >= LARGE_ATTEMPTS)
+            try:
+                with FileReader(event.fd, found) as reader:
+                    before = reader.before
+                    content, size, packs = self._files.store(reader, self._device(before.st_dev))
+                    xattrs = reader.xattrs()
+                    steady = size == before.st_size and not reader.changed()
+                if steady or last:
                     break
+            except Moved:
+                if last:
+                    raise
+            found = look_again(event.fd, found.name)
+            if not modes.S_ISREG(found.stat.st_mode):
+                return self._special(event, found)
+        self._lasting = steady and attempt == 1
+        path = join(event.path, found.name)
         if not steady:
-            path = join(event.path, found.name)
-            if content.extents:
-                raise SourceError("it changed while being read")
             self._skip(path, "it changed while being read; what was read is kept")
-        stat = self._stat(before, size)
-        if before.st_nlink > 1 and steady:
-            self._links[stat.device, stat.inode] = content
-        return encode_entry(Entry(found.name, Kind.FILE, stat, content, xattrs=xattrs))
+        if content.listed:
+            self._listed[found.name] = packs
+        return self._encode(path, Entry(found.name, Kind.FILE, self._stat(before, size), content), xattrs)
 
-    def _content(self, name: bytes, reader: FileReader, before: os.stat_result) -> tuple[Content, int]:
-        """Store a file's bytes. Return its content and how many bytes it really has."""
-        size = before.st_size
-        if before.st_nlink > 1:
-            linked = self._links.get((self._device(before.st_dev), before.st_ino))
-            if linked is not None:
-                return linked, size
-        if size <= SMALL_BYTES and not is_sparse(before):
-            body = reader.small(size)
-            self._tick(len(body))
-            return (Content((self._parts.pipeline.add(ChunkType.DATA, body),)) if body else Content()), len(body)
-        extents = reader.extents(size) if is_sparse(before) else ((0, size),)
-        dense = extents == ((0, size),)
-        chunks: list[ChunkId] = []
-        got = 0
-        for piece in reader.pieces(self._parts.cutter, extents):
-            chunks.append(self._parts.pipeline.add(ChunkType.DATA, piece))
-            got += len(piece)
-            self._tick(len(piece))
-        if dense:
-            return self._named(name, chunks, ()), got
-        whole = got == sum(length for _, length in extents)
-        return self._named(name, chunks, extents), size if whole else got
-
-    def _named(self, name: bytes, chunks: list[ChunkId], extents: tuple[tuple[int, int], ...]) -> Content:
-        if len(chunks) <= MAX_CHUNKS:
-            return Content(tuple(chunks), extents)
-        lists = range(0, len(chunks), LIST_CHUNKS)
-        pieces = [self._store_tree(encode_list(chunks[at : at + LIST_CHUNKS])) for at in lists]
-        # Which packs hold the chunks is settled only once they are written; files of this size are rare.
-        self._parts.pipeline.flush()
-        packs = {self._parts.known.pack_of(chunk) for chunk in chunks}
-        self._listed[name] = tuple(sorted(pack for pack in packs if pack is not None))
-        return Content(tuple(pieces), extents, listed=True)
-
-    def _special(self, event: Entered, found: Found) -> Entry:
+    def _special(self, event: Entered, found: Found) -> bytes | None:
+        """Return the entry of what is not a regular file."""
         stat = found.stat
-        kind = KINDS[modes.S_IFMT(stat.st_mode)]
+        kind = KINDS.get(modes.S_IFMT(stat.st_mode))
+        if kind is None or kind is Kind.DIRECTORY:
+            raise SourceError("it became a directory while being read" if kind else "it is of an unknown kind")
         target = link_target(event.fd, found.name) if kind is Kind.SYMLINK else b""
         device = kind in (Kind.CHAR_DEVICE, Kind.BLOCK_DEVICE)
         rdev = (os.major(stat.st_rdev), os.minor(stat.st_rdev)) if device else (0, 0)
-        xattrs = xattrs_of(event.fd, found.name)
-        return Entry(found.name, kind, self._stat(stat), target=target, rdev=rdev, xattrs=xattrs)
+        entry = Entry(found.name, kind, self._stat(stat), target=target, rdev=rdev)
+        return self._encode(join(event.path, found.name), entry, xattrs_of(event.fd, found.name))
+
+    def _encode(self, path: bytes, entry: Entry, xattrs: Xattrs) -> bytes | None:
+        """Return an entry's bytes. What the format does not take is reported: it never ends the job."""
+        if xattrs.reason:
+            self._lasting = False
+            self._skip(path, xattrs.reason)
+        try:
+            try:
+                return encode_entry(replace(entry, xattrs=xattrs.pairs) if xattrs.pairs else entry)
+            except DataError as error:
+                if not xattrs.pairs:
+                    raise
+                encoded = encode_entry(entry)
+                self._skip(path, f"its extended attributes were not kept: {error}")
+                return encoded
+        except DataError as error:
+            self._skip(path, str(error))
+            return None
 
     def _store_tree(self, piece: bytes) -> ChunkId:
         return self._parts.pipeline.add(ChunkType.TREE, piece)
@@ -251,12 +277,13 @@ class TreeBackup:
 
     def _values(self, stat: os.stat_result) -> tuple[int, int, int, int, int, int, int, int, int]:
         """Return what `Stat` keeps, in its order. A link's size is its text's; others but files have none."""
-        kind = modes.S_IFMT(stat.st_mode)
+        mode = stat.st_mode
+        kind = modes.S_IFMT(mode)
         return (
-            modes.S_IMODE(stat.st_mode),
+            mode & 0o7777,
             stat.st_uid,
             stat.st_gid,
-            stat.st_size if kind in (modes.S_IFREG, modes.S_IFLNK) else 0,
+            stat.st_size if kind in _FILE_OR_LINK else 0,
             stat.st_mtime_ns,
             stat.st_ctime_ns,
             stat.st_ino,
@@ -266,18 +293,26 @@ class TreeBackup:
 
     def _device(self, number: int) -> int:
         """Return the order in which the walk met a file system."""
-        return self._devices.setdefault(number, len(self._devices))
+        known = self._devices.get(number)
+        return self._devices.setdefault(number, len(self._devices)) if known is None else known
 
     def _skip(self, path: bytes, reason: str) -> None:
         self._report(Problem(path, reason))
 
-    def _tick(self, done: int, *, flush: bool = False) -> None:
-        """Report progress in steps that are worth a call."""
+    def _bytes_read(self, done: int) -> None:
         self._unseen_bytes += done
+        if self._unseen_bytes >= _PROGRESS_EVERY:
+            self._tick()
+
+    def _item_done(self) -> None:
         self._unseen_items += 1
-        if flush or self._unseen_bytes >= _PROGRESS_EVERY or self._unseen_items >= 500:
-            self._parts.progress.advance(self._unseen_bytes, self._unseen_items)
-            self._unseen_bytes = self._unseen_items = 0
+        if self._unseen_items >= 500:
+            self._tick()
+
+    def _tick(self) -> None:
+        """Report progress, in steps that are worth a call."""
+        self._parts.progress.advance(self._unseen_bytes, self._unseen_items)
+        self._unseen_bytes = self._unseen_items = 0
 
 
 def history_files(agent: Path) -> tuple[Path, Path]:

@@ -62,7 +62,7 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Everything below a directory was yielded. `fd` is still open, and closed right after; -1 when it was moved away."""
+    """Everything below a directory was yielded. `fd` is closed right after; it is -1 when it was moved away."""
 
     path: bytes
     fd: int
@@ -224,8 +224,9 @@ class Walk:
             except OSError as error:
                 self.report(Problem(join(here.path, name), words(error)))
         self._check_picks(here.path, found)
-        wanted = [(name, stat, join(here.path, name)) for name, stat in found.items()]
-        return [Found(name, stat) for name, stat, path in wanted if modes.S_ISDIR(stat.st_mode) or path in self._includes]
+        # What only leads to an include, and is no directory, was reported and is not kept.
+        wanted = (Found(name, stat) for name, stat in found.items())
+        return [one for one in wanted if modes.S_ISDIR(one.stat.st_mode) or join(here.path, one.name) in self._includes]
 
     def _check_picks(self, directory: bytes, found: dict[bytes, os.stat_result]) -> None:
         """Report what the policy names and the walk will not find, or will find to be only a link."""

@@ -22,7 +22,8 @@ from wain.base.sizes import format_bytes
 from wain.cli import render
 from wain.cli.compare import Comparer, Comparison
 from wain.cli.config import url_of
-from wain.cli.demo_ground import Extent, Notebook, find_place, measure, need_bytes, remove
+from wain.cli.demo_ground import Notebook, find_place, need_bytes, remove
+from wain.cli.measure import Extent, measure
 from wain.cli.progress import format_seconds, open_progress
 
 _ORDER: Final = "demo"

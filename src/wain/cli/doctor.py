@@ -14,8 +14,10 @@ from wain.base.errors import WainError
 from wain.base.sizes import GIB, format_bytes
 from wain.cli import render
 from wain.cli.config import path_of
+from wain.cli.measure import measure
 from wain.cli.options import DataBox, Json
 from wain.cli.parts import Parts, now
+from wain.cli.progress import open_progress
 
 if TYPE_CHECKING:
     from wain.policy.policy import Policy
@@ -165,9 +167,31 @@ def _order(parts: Parts, databox: str, policy: "Policy") -> Iterator[Finding]:
     assert policy.order is not None
     seed = parts.home().seed()
     state = seed.state if seed else SeedState.PLANNED
-    stage = parts.databox(databox).order(policy.order).stage
+    order = parts.databox_knowing(policy.order, databox).order(policy.order)
+    stage = order.stage
     yield Finding(Level.GOOD, "order", f"{policy.order} is {stage.value}; the seed is {state.value}")
     if isinstance(next_step(state, stage), WriteDevice):
         root = check_root(find_device(policy))
         free = _free_bytes(root.pageblob)
         yield Finding(Level.GOOD, "device", f"{root.path} can be written; {format_bytes(free)} free")
+        if state is SeedState.PLANNED:
+            yield from _guarded("size", lambda: _size(policy, order.sku, free))
+
+
+def _size(policy: "Policy", sku: str, free: int) -> Iterator[Finding]:
+    """Compare what the items typically take, compressed, with the seed's table of SKUs and with the device."""
+    from wain.order.sku import check_fits, find_sku
+    from wain.policy.capacity import expected_bytes, sku_for
+
+    with open_progress() as progress:
+        progress.phase("measuring the items")
+        source = sum(measure(os.fsdecode(path), progress.advance).content_bytes for path in policy.includes)
+    least, most = expected_bytes(source)
+    words = f"the items hold {format_bytes(source)}, typically {format_bytes(least)} to {format_bytes(most)} compressed"
+    best = sku_for(least)  # Over every limit: the refusal says whom to ask.
+    check_fits(find_sku(sku), least, 0)
+    if free < least:
+        cure = f"Make room, take a larger device ({best.title}), or protect fewer items offline."
+        yield Finding(Level.BAD, "size", f"{words}; the device has {format_bytes(free)} free", cure)
+    else:
+        yield Finding(Level.GOOD, "size", words)

@@ -26,11 +26,15 @@ _SECOND: Final = 10**9
 def stat_key(values: tuple[int, int, int, int, int, int, int, int, int]) -> bytes:
     """Return the bytes that an encoded entry of this stat carries.
 
-    `values` are mode, uid, gid, size, mtime_ns, ctime_ns, inode, device, links, as in `Stat`.
+    `values` are mode, uid, gid, size, mtime_ns, ctime_ns, inode, device, links, as in `Stat`. A stat that no entry can
+    carry gives a key that no entry has.
     """
     mode, uid, gid, size, mtime_ns, ctime_ns, inode, device, links = values
     mtime, ctime = divmod(mtime_ns, _SECOND), divmod(ctime_ns, _SECOND)
-    return _KEY.pack(mode, uid, gid, size, *mtime, *ctime, inode, device, links)
+    try:
+        return _KEY.pack(mode, uid, gid, size, *mtime, *ctime, inode, device, links)
+    except struct.error:
+        return b""
 
 
 def same(encoded: bytes, kind: Kind, key: bytes) -> bool:

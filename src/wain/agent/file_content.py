@@ -1,0 +1,122 @@
+"""Stores the content of one regular file after another: in one chunk, in many, or as lists of very many."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from wain.agent.known import KnownChunks
+from wain.agent.pipeline import Pipeline
+from wain.agent.reading import Extents, FileReader, cut_extents, is_sparse
+from wain.base.ids import ChunkId, PackId
+from wain.chunk.cutter import SMALL_BYTES, Cutter
+from wain.chunk.names import ChunkType
+from wain.tree import rules
+from wain.tree.entry import Content
+from wain.tree.lists import LIST_CHUNKS, encode_list
+
+_EMPTY: Final = Content()
+
+
+class Stored(NamedTuple):
+    """A file's content, how many bytes it really has, and, when it is listed, the packs that its chunks need."""
+
+    content: Content
+    size: int
+    packs: tuple[PackId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Linked:
+    """What a file with several names held, and how it looked then."""
+
+    looks: tuple[int, int, int]
+    stored: Stored
+
+
+class FileContent:
+    """Reads and stores files. `tick` is told of bytes as they are read."""
+
+    def __init__(self, pipeline: Pipeline, known: KnownChunks, cutter: Cutter, tick: Callable[[int], None]) -> None:
+        self._pipeline = pipeline
+        self._known = known
+        self._cutter = cutter
+        self._tick = tick
+        self._links: dict[tuple[int, int], _Linked] = {}
+
+    def store(self, reader: FileReader, device: int) -> Stored:
+        """Store a file's bytes. One that was read under another name, and looks the same, is not read again.
+
+        Raises:
+            SourceError: it cannot be read.
+            WainError: the sink failed.
+        """
+        before = reader.before
+        if before.st_nlink == 1:
+            return self._store(reader)
+        inode, looks = (device, before.st_ino), (before.st_size, before.st_mtime_ns, before.st_ctime_ns)
+        linked = self._links.get(inode)
+        if linked is not None and linked.looks == looks:
+            return linked.stored
+        stored = self._store(reader)
+        if stored.size == before.st_size and not reader.changed():
+            self._links[inode] = _Linked(looks, stored)
+        return stored
+
+    def _store(self, reader: FileReader) -> Stored:
+        before = reader.before
+        size = before.st_size
+        sparse = is_sparse(before)
+        if size <= SMALL_BYTES and not sparse:
+            body = reader.small(size)
+            if not body:
+                return Stored(_EMPTY, 0)
+            self._tick(len(body))
+            return Stored(Content((self._pipeline.add(ChunkType.DATA, body),)), len(body))
+        extents = reader.extents(size) if sparse else ()
+        naming = _Naming(self._pipeline, self._known)
+        got = 0
+        for piece in reader.pieces(self._cutter, extents or ((0, size),)):
+            naming.add(self._pipeline.add(ChunkType.DATA, piece))
+            got += len(piece)
+            self._tick(len(piece))
+        if got < (sum(length for _, length in extents) if extents else size):
+            # It shrank: what was read up to there is its content.
+            extents, size = cut_extents(extents or ((0, size),), got)
+        return naming.finish(extents, size)
+
+
+class _Naming:
+    """Collects the ids of one file's chunks. Memory stays flat: beyond `MAX_CHUNKS` they go into lists as they come."""
+
+    def __init__(self, pipeline: Pipeline, known: KnownChunks) -> None:
+        self._pipeline = pipeline
+        self._known = known
+        self._chunks: list[ChunkId] = []
+        self._lists: list[ChunkId] = []
+        self._packs: set[PackId] = set()
+        self._before = len(pipeline.packs)
+
+    def add(self, chunk: ChunkId) -> None:
+        """Take the next chunk of the file."""
+        self._chunks.append(chunk)
+        if len(self._chunks) > rules.MAX_CHUNKS or (self._lists and len(self._chunks) > LIST_CHUNKS):
+            self._put_lists(keep=1)
+
+    def finish(self, extents: Extents, size: int) -> Stored:
+        """Return the content that all chunks make."""
+        if not self._lists:
+            return Stored(Content(tuple(self._chunks), extents), size)
+        self._put_lists(keep=0)
+        # Which packs hold the newest chunks is settled only once they are written; files of this size are rare.
+        self._pipeline.flush()
+        self._packs.update(ref.id for ref in self._pipeline.packs[self._before :])
+        return Stored(Content(tuple(self._lists), extents, listed=True), size, tuple(sorted(self._packs)))
+
+    def _put_lists(self, keep: int) -> None:
+        """Store the ids as lists, all but the last `keep`."""
+        while len(self._chunks) > keep:
+            ids = self._chunks[: min(LIST_CHUNKS, len(self._chunks) - keep)]
+            del self._chunks[: len(ids)]
+            # A chunk that is still in flight will be in a pack that this file's reading has yet to write.
+            self._packs.update(pack for pack in map(self._known.pack_of, ids) if pack is not None)
+            self._lists.append(self._pipeline.add(ChunkType.TREE, encode_list(ids)))
