@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -131,3 +132,23 @@ def test_sockets_are_named_and_not_counted(trees: tuple[Path, Path], monkeypatch
     found = compare(source, restored)
     assert found.differences == []
     assert found.left_out == [os.fsencode(source / "socket")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+def test_what_this_user_may_not_read_is_named_and_not_counted() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)  # pytest's own directories are for their owner alone.
+        source = make(Path(place) / "source")
+        restored = copy(source, Path(place) / "restored")
+        before = source.stat()
+        (source / "shut").mkdir(mode=0o700)
+        (source / "secret").touch(mode=0o600)
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.seteuid(65534)
+        try:
+            comparer = Comparer(NEVER_NS, as_root=False)
+            found = comparer.compare(os.fsencode(source), os.fsencode(restored), lambda *_: None)
+        finally:
+            os.seteuid(0)
+        assert sorted(found.unreadable) == [os.fsencode(source / "secret"), os.fsencode(source / "shut")]
+        assert found.differences == []

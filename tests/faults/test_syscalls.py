@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from faults import injection
-from faults.injection import Fault, Spot
+from faults.injection import Fault
 from journeys.judges import assert_equal
 from journeys.sources import change_a_little, small_tree
 from journeys.story import Result, Story
@@ -95,20 +95,18 @@ def test_fault(stage: Stage, family: str, error: str, tmp_path: Path) -> None:
     known = injection.spots(log, places)
     if not known:
         pytest.skip(f"`{stage.command}` makes no {family} call")
-    for spot in choose(known):
+    landed, wanted = 0, len(known) if FAULTS == "all" else min(int(FAULTS), len(known))
+    for spot in random.Random(SEED).sample(known, len(known)):
+        if landed == wanted:
+            break
         stage.rewind()
-        suffer(stage, Fault(spot, error, repeat=error == "ENOSPC"), tmp_path / "injected")
+        landed += suffer(stage, Fault(spot, error, repeat=error == "ENOSPC"), tmp_path / "injected")
+    # Threads take turns as they like: a spot may be gone in the second run, but not every one.
+    assert landed, "no fault landed"
 
 
-def choose(known: list[Spot]) -> list[Spot]:
-    """Return the spots to try: all, or some drawn with the seed."""
-    if FAULTS == "all":
-        return known
-    return random.Random(SEED).sample(known, min(int(FAULTS), len(known)))
-
-
-def suffer(stage: Stage, fault: Fault, log: Path) -> None:
-    """One fault, then the story to its end."""
+def suffer(stage: Stage, fault: Fault, log: Path) -> bool:
+    """One fault, then the story to its end. Returns whether the fault landed."""
     story = stage.story
     result = stage.under(injection.injecting(log, fault))
     hits = injection.hit(log)
@@ -124,6 +122,7 @@ def suffer(stage: Stage, fault: Fault, log: Path) -> None:
         again = story.attempt(*command.args)
         assert again.code in command.codes, f"the same command again: {again}\n=== after {told}"
     finish(stage, told)
+    return bool(hits) or result.code < 0
 
 
 def finish(stage: Stage, told: str) -> None:

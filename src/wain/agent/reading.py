@@ -112,8 +112,8 @@ class FileReader:
     def small(self, size: int) -> bytes:
         """Return the whole content of a dense file that is expected to have `size` bytes; one more if it has grown."""
         try:
-            body = os.read(self._fd, size + 1)
-            while len(body) < size and (more := os.read(self._fd, size + 1 - len(body))):
+            body = os.pread(self._fd, size + 1, 0)
+            while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
                 body += more
         except OSError as error:
             raise SourceError(words(error)) from None

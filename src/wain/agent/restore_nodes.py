@@ -1,4 +1,4 @@
-"""Restores what has no content: symbolic links, FIFOs, device nodes, and further names of hard-linked entries.
+"""Restores what has no content: symbolic links, FIFOs, sockets, device nodes, and further names of hard-linked entries.
 
 Each is made under a temporary name, pinned with an `O_PATH` descriptor, checked to be what was just made, given its
 metadata through that descriptor, and renamed into place. Nothing is ever followed.
@@ -30,6 +30,11 @@ def _make_fifo(directory: int, name: bytes, _: Entry) -> None:
     os.mkfifo(name, 0o600, dir_fd=directory)
 
 
+def _make_socket(directory: int, name: bytes, _: Entry) -> None:
+    # A name without a listener, as any restored socket is; the tree is then as it was, to the last entry.
+    os.mknod(name, stat.S_IFSOCK | 0o600, dir_fd=directory)
+
+
 def _make_device(directory: int, name: bytes, entry: Entry) -> None:
     kind = stat.S_IFCHR if entry.kind is Kind.CHAR_DEVICE else stat.S_IFBLK
     os.mknod(name, kind | 0o600, os.makedev(*entry.rdev), dir_fd=directory)
@@ -38,6 +43,7 @@ def _make_device(directory: int, name: bytes, entry: Entry) -> None:
 _MAKE: Final[Mapping[Kind, Make]] = {
     Kind.SYMLINK: _make_symlink,
     Kind.FIFO: _make_fifo,
+    Kind.SOCKET: _make_socket,
     Kind.CHAR_DEVICE: _make_device,
     Kind.BLOCK_DEVICE: _make_device,
 }
@@ -50,16 +56,13 @@ class NodeWriter:
         self._landing = landing
 
     def node(self, item: Item) -> None:
-        """Restore a symbolic link, FIFO or device node; note a socket, which only its server can make.
+        """Restore a symbolic link, FIFO, socket or device node.
 
         Raises:
             Malformed: the name is not one component of a path.
             OutOfSpace, DeviceLost, WriteFailed: the target takes no more.
         """
         kind = item.entry.kind
-        if kind is Kind.SOCKET:
-            self._landing.tally.note("sockets are not restored: the program that listens makes its own")
-            return
         if kind in _DEVICES and os.geteuid() != 0:
             self._landing.tally.problem(item.shown, "only root can make a device node")
             return

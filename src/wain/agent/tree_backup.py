@@ -19,6 +19,7 @@ from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import (
     KINDS,
+    NO_XATTRS,
     FileReader,
     Moved,
     SourceError,
@@ -36,10 +37,11 @@ from wain.base.sizes import MIB
 from wain.chunk.cutter import Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import chunks_of, is_listed, same, stat_key
+from wain.tree.compare import chunks_of, is_listed, plain_file, same, single_chunk, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
-from wain.tree.format import PieceBuilder, encode_entry
+from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
+from wain.tree.rules import MAX_NAME_BYTES
 
 ATTEMPTS: Final = 3
 """How often a file that changes under the reader is read before it is taken as it is and reported."""
@@ -51,6 +53,9 @@ SETTLE_NS: Final = 2 * 10**9
 of the file system's clock (2 s on FAT), and then look as if it had not."""
 _PROGRESS_EVERY: Final = 4 * MIB
 _PIECES_EVERY: Final = 1024
+_FEW: Final = 1000
+_SMALL_LISTING: Final = PIECE_MIN_BYTES - PIECE_HEADER_BYTES
+"""A listing below this is one piece: no need to look for a place to cut it."""
 _FILE_OR_LINK: Final = (modes.S_IFREG, modes.S_IFLNK)
 
 
@@ -123,7 +128,8 @@ class TreeBackup:
         self._tick()
 
     def _enter(self, event: Entered) -> None:
-        seen = [history.seen(event.path) for history in self._parts.histories]
+        histories = [history.seen(event.path) for history in self._parts.histories]
+        seen = [one for one in histories if one.entries]
         settled = time.time_ns() - SETTLE_NS
         self._listed = {}
         entries: list[tuple[bytes, bytes]] = []
@@ -153,6 +159,11 @@ class TreeBackup:
             self._levels[-1].entries.append((name, encoded))
 
     def _store_listing(self, entries: list[tuple[bytes, bytes]]) -> tuple[ChunkId, ...]:
+        if len(entries) < _FEW and len({name for name, _ in entries}) == len(entries):
+            entries.sort(key=itemgetter(0))
+            few = [encoded for _, encoded in entries]
+            if sum(map(len, few)) < _SMALL_LISTING:
+                return (self._store_tree(encode_piece(few)),)
         entries.sort(key=itemgetter(0))
         builder = PieceBuilder()
         pieces: list[ChunkId] = []
@@ -172,7 +183,11 @@ class TreeBackup:
         self._lasting = True
         stat = found.stat
         regular = modes.S_ISREG(stat.st_mode)
-        encoded = next((old for one in seen if (old := self._unchanged(found, one)) is not None), None)
+        encoded = None
+        for one in seen:
+            encoded = self._unchanged(found, one)
+            if encoded is not None:
+                break
         if encoded is not None:
             self.tally.unchanged += 1
             if regular:
@@ -200,14 +215,21 @@ class TreeBackup:
         kind = KINDS.get(modes.S_IFMT(found.stat.st_mode))
         if kind is None or not same(old, kind, stat_key(self._values(found.stat))):
             return None
-        known = self._parts.known
+        known, used = self._parts.known, self._parts.pipeline.used
+        chunk = single_chunk(old)
+        if chunk is not None and not is_listed(old):
+            pack = known.pack_of(chunk)
+            if pack is None:
+                return None
+            used.add(pack)
+            return old
         packs = {known.pack_of(chunk) for chunk in chunks_of(old)}
         if is_listed(old):
             packs.update(seen.listed.get(found.name, (None,)))
         present = {pack for pack in packs if pack is not None and known.exists(pack)}
         if len(present) != len(packs):
             return None
-        self._parts.pipeline.used |= present
+        used |= present
         if is_listed(old):
             self._listed[found.name] = seen.listed[found.name]
         return old
@@ -231,6 +253,10 @@ class TreeBackup:
             if not modes.S_ISREG(found.stat.st_mode):
                 return self._special(event, found)
         self._lasting = steady and attempt == 1
+        if steady and xattrs is NO_XATTRS and len(content.chunks) == 1 and not content.extents and not content.listed:
+            key = stat_key(self._values(before))
+            if key and len(found.name) <= MAX_NAME_BYTES:
+                return plain_file(found.name, key, content.chunks[0])
         path = join(event.path, found.name)
         if not steady:
             self._skip(path, "it changed while being read; what was read is kept")

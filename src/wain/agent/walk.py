@@ -8,6 +8,7 @@ What cannot be looked at becomes a `Problem`; only the source can cause one.
 import contextlib
 import os
 import stat as modes
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -23,6 +24,8 @@ OPEN_LEVELS: Final = 200
 """How many directories, one below the other, are open at once: a tree may be deeper than a process may open files."""
 
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENCODING: Final = sys.getfilesystemencoding()
+_ERRORS: Final = sys.getfilesystemencodeerrors()
 _CLOSED: Final = -1
 _ITSELF_AGAIN: Final = 2
 """A directory may be mounted once below itself (a bind mount); more often means that the tree has no end."""
@@ -190,7 +193,7 @@ class Walk:
         try:
             with os.scandir(here.fd) as listing:
                 for item in listing:
-                    name = os.fsencode(item.name)
+                    name = item.name.encode(_ENCODING, _ERRORS)
                     try:
                         stat = item.stat(follow_symlinks=False)
                     except FileNotFoundError:

@@ -91,6 +91,9 @@ class Comparer:
         except FileNotFoundError:
             self._found.changed.append(Difference(here, "was removed from the source"))
             return
+        except PermissionError:
+            self._found.unreadable.append(here)
+            return
         kind = _KINDS[stat.S_IFMT(ours.st_mode)]
         if kind in _NOT_RESTORED:
             self._found.left_out.append(here)
@@ -111,7 +114,7 @@ class Comparer:
             self._differs(here, "points elsewhere")
 
     def _missing(self, here: bytes, kind: str) -> None:
-        if kind == "file" and not _readable(here):
+        if kind in _READ_BY and not _READ_BY[kind](here):
             self._found.unreadable.append(here)
         else:
             self._differs(here, "was not restored")
@@ -203,9 +206,21 @@ def _common(one: bytes, other: bytes) -> int:
     return next((at for at in range(size) if one[at] != other[at]), size)
 
 
-def _readable(path: bytes) -> bool:
+def _file_opens(path: bytes) -> bool:
     try:
         with open(path, "rb"):
             return True
     except OSError:
         return False
+
+
+def _directory_opens(path: bytes) -> bool:
+    try:
+        os.listdir(path)
+    except OSError:
+        return False
+    return True
+
+
+_READ_BY: Final = {"file": _file_opens, "directory": _directory_opens}
+"""How to tell whether this user may read an entry of a kind at all."""

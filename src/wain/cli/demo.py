@@ -246,7 +246,10 @@ class Story:
         first, second = jobs["first backup"], jobs["second backup"]
         entries = sum(found.entries for found in self._comparisons)
         differences = sum(len(found.differences) for found in self._comparisons)
-        restored = sum(figures.seconds[name] for name in figures.seconds if name.startswith("restore"))
+        restored, compared = (
+            sum(spent for name, spent in figures.seconds.items() if name.startswith(kind))
+            for kind in ("restore", "comparison")
+        )
         source = first["sourceBytes"]
         pairs = [
             ("source", f"{format_bytes(source)} in {first['files']:,} files"),
@@ -258,7 +261,8 @@ class Story:
                               f"{format_bytes(second['newBytes'])} new, "
                               f"{format_bytes(second['storedBytes'])} stored"),
             ("two restores", _pace(figures.restored_bytes, restored)),
-            ("compared", f"{entries:,} entries, {format_bytes(figures.restored_bytes)}, byte for byte"),
+            ("compared", f"{entries:,} entries, {format_bytes(figures.restored_bytes)}, byte for byte, "
+                         f"in {format_seconds(compared)}"),
             ("all together", format_seconds(seconds)),
         ]  # fmt: skip
         render.facts(pairs)

@@ -12,6 +12,7 @@ from wain.tree.entry import Kind
 from wain.tree.format import ENTRY_FIXED_BYTES, entry_name
 
 _LENGTH: Final = struct.Struct("<I")
+_HEAD: Final = struct.Struct("<IBBH")
 _KEY: Final = struct.Struct("<IIIQqIqIQHI")
 _KIND_AT: Final = 4
 _LISTED_AT: Final = 5
@@ -19,6 +20,8 @@ _STAT_AT: Final = 8
 _STAT_END: Final = _STAT_AT + _KEY.size
 _COUNTS: Final = struct.Struct("<II")
 _COUNTS_AT: Final = 82
+_ONE_CHUNK: Final = _COUNTS.pack(1, 0)
+_NO_RDEV_TARGET_XATTRS: Final = bytes(_COUNTS_AT - _STAT_END)
 _EXTENT_BYTES: Final = 16
 _SECOND: Final = 10**9
 
@@ -30,9 +33,12 @@ def stat_key(values: tuple[int, int, int, int, int, int, int, int, int]) -> byte
     carry gives a key that no entry has.
     """
     mode, uid, gid, size, mtime_ns, ctime_ns, inode, device, links = values
-    mtime, ctime = divmod(mtime_ns, _SECOND), divmod(ctime_ns, _SECOND)
+    mtime, ctime = mtime_ns // _SECOND, ctime_ns // _SECOND
     try:
-        return _KEY.pack(mode, uid, gid, size, *mtime, *ctime, inode, device, links)
+        return _KEY.pack(
+            mode, uid, gid, size, mtime, mtime_ns - mtime * _SECOND, ctime, ctime_ns - ctime * _SECOND,
+            inode, device, links,
+        )  # fmt: skip
     except struct.error:
         return b""
 
@@ -45,6 +51,20 @@ def same(encoded: bytes, kind: Kind, key: bytes) -> bool:
 def is_listed(encoded: bytes) -> bool:
     """Return True when an encoded entry's chunks are lists of chunks (`tree.lists`)."""
     return encoded[_LISTED_AT] == 1
+
+
+def plain_file(name: bytes, key: bytes, chunk: ChunkId) -> bytes:
+    """Return what `encode_entry` would for a dense file of one chunk without attributes, whose stat gives this key.
+
+    For names, stats and sizes that come from the kernel and a chunk of 1 to `MAX_CHUNK_BYTES`: nothing is checked.
+    """
+    length = ENTRY_FIXED_BYTES - 4 + len(name) + HASH_BYTES
+    return b"".join((_HEAD.pack(length, Kind.FILE, 0, len(name)), key, _NO_RDEV_TARGET_XATTRS, _ONE_CHUNK, name, chunk))
+
+
+def single_chunk(encoded: bytes) -> ChunkId | None:
+    """Return the chunk of an entry that has exactly one and no extents, as most files do; else None."""
+    return ChunkId(encoded[-HASH_BYTES:]) if encoded[_COUNTS_AT : _COUNTS_AT + 8] == _ONE_CHUNK else None
 
 
 def chunks_of(encoded: bytes) -> tuple[ChunkId, ...]:

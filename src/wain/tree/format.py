@@ -32,7 +32,8 @@ _XATTR: Final = struct.Struct("<BI")
 _EXTENT: Final = struct.Struct("<QQ")
 _SECOND: Final = 10**9
 _KINDS: Final = {int(kind): kind for kind in Kind}
-_PIECE_MIN_BYTES: Final = 256 * KIB
+PIECE_MIN_BYTES: Final = 256 * KIB
+"""A piece is ended by a name only when it has this many bytes."""
 _PIECE_CUT_MASK: Final = 0x7FF
 _NO_XATTRS: Final[tuple[tuple[bytes, bytes], ...]] = ()
 _NO_EXTENTS: Final[tuple[tuple[int, int], ...]] = ()
@@ -163,7 +164,7 @@ class PieceBuilder:
         self._entries.append(encoded)
         self._bytes += len(encoded)
         self._last = name
-        if self._bytes >= _PIECE_MIN_BYTES and not crc32(name) & _PIECE_CUT_MASK:
+        if self._bytes >= PIECE_MIN_BYTES and not crc32(name) & _PIECE_CUT_MASK:
             self._close()
 
     def take_full(self) -> list[bytes]:

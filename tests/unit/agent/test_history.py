@@ -1,0 +1,157 @@
+"""Histories: walk order, torn tails, zeros, damage: a history that lies costs reading, never content."""
+
+import os
+import struct
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from wain.agent import history
+from wain.agent.history import HistoryReader, HistoryWriter, set_interrupted_aside, walk_key
+from wain.base.errors import WriteFailed
+from wain.base.ids import PackId
+from wain.tree.entry import Entry, Kind, Stat
+from wain.tree.format import encode_entry
+
+RID = b"registration 16b"
+DIRECTORIES = [b"/", b"/a", b"/a/b", b"/a b", b"/a-b", b"/b"]
+
+
+def entry(name: bytes) -> bytes:
+    return encode_entry(Entry(name, Kind.FIFO, Stat(0o600, 0, 0, 0, 1, 2, 3, 0, 1)))
+
+
+def write(path: Path, directories: list[bytes] = DIRECTORIES, names: int = 3) -> None:
+    with HistoryWriter(path, RID) as record:
+        for directory in directories:
+            entries = [entry(b"%d of %s" % (number, directory.replace(b"/", b"|"))) for number in range(names)]
+            record.add(directory, entries, {})
+
+
+def test_directories_are_in_walk_order() -> None:
+    assert sorted(DIRECTORIES, key=walk_key) == DIRECTORIES
+
+
+def test_what_was_written_is_seen(tmp_path: Path) -> None:
+    write(tmp_path / "h")
+    reader = HistoryReader(tmp_path / "h", RID)
+    for directory in DIRECTORIES:
+        assert len(reader.seen(directory).entries) == 3
+    reader.close()
+
+
+def test_directories_that_come_and_go_do_not_disturb_the_others(tmp_path: Path) -> None:
+    write(tmp_path / "h", [b"/", b"/a", b"/c", b"/d"])
+    reader = HistoryReader(tmp_path / "h", RID)
+    seen = {directory: len(reader.seen(directory).entries) for directory in (b"/", b"/a", b"/b", b"/d", b"/e")}
+    assert seen == {b"/": 3, b"/a": 3, b"/b": 0, b"/d": 3, b"/e": 0}
+
+
+def test_packs_of_listed_files(tmp_path: Path) -> None:
+    packs = (PackId(b"p" * 32), PackId(b"q" * 32))
+    with HistoryWriter(tmp_path / "h", RID) as record:
+        record.add(b"/", [entry(b"x")], {b"x": packs, b"y": ()})
+    assert HistoryReader(tmp_path / "h", RID).seen(b"/").listed == {b"x": packs, b"y": ()}
+
+
+def test_a_huge_directory_takes_several_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "FRAME_BYTES", 1000)
+    packs = {b"x": (PackId(b"p" * 32),)}
+    with HistoryWriter(tmp_path / "h", RID) as record:
+        record.add(b"/", [entry(b"%05d" % number) for number in range(100)], packs)
+        record.add(b"/b", [entry(b"x")], {})
+    reader = HistoryReader(tmp_path / "h", RID)
+    seen = reader.seen(b"/")
+    assert len(seen.entries) == 100
+    assert seen.listed == packs
+    assert list(reader.seen(b"/b").entries) == [b"x"]
+
+
+def test_another_registrations_history_is_none(tmp_path: Path) -> None:
+    write(tmp_path / "h")
+    assert HistoryReader(tmp_path / "h", b"another registra").seen(b"/").entries == {}
+    assert HistoryReader(tmp_path / "missing", RID).seen(b"/").entries == {}
+    assert HistoryReader(tmp_path, RID).seen(b"/").entries == {}, "a directory cannot be read: no reason to fail"
+
+
+@pytest.mark.parametrize("keep", range(0, 900, 37))
+def test_any_prefix_is_a_history(tmp_path: Path, keep: int) -> None:
+    write(tmp_path / "h")
+    body = (tmp_path / "h").read_bytes()[:keep]
+    (tmp_path / "h").write_bytes(body)
+    reader = HistoryReader(tmp_path / "h", RID)
+    found = [len(reader.seen(directory).entries) for directory in DIRECTORIES]
+    assert sorted(found, reverse=True) == found
+    assert set(found) <= {0, 3}
+
+
+def test_zeros_that_a_power_cut_left_are_no_history(tmp_path: Path) -> None:
+    write(tmp_path / "h", [b"/"])
+    with open(tmp_path / "h", "ab") as file:
+        file.write(bytes(100_000))
+    reader = HistoryReader(tmp_path / "h", RID)
+    assert len(reader.seen(b"/").entries) == 3
+    assert reader._pending is None
+
+
+def test_a_frame_that_claims_gigabytes_allocates_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "h", [b"/"])
+    with open(tmp_path / "h", "ab") as file:
+        file.write(struct.pack("<IIII", 2, 0xFFFFFFF0, 0xFFFFFFF0, 0) + b"/a")
+    reader = HistoryReader(tmp_path / "h", RID)
+    assert len(reader.seen(b"/").entries) == 3
+    assert reader.seen(b"/a").entries == {}
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    write(tmp_path / "h", [b"/", b"/a"], names=1)
+    good = (tmp_path / "h").read_bytes()
+    whole = {directory: HistoryReader(tmp_path / "h", RID).seen(directory).entries for directory in (b"/", b"/a")}
+    for at in range(len(good)):
+        body = bytearray(good)
+        body[at] ^= 0x10
+        (tmp_path / "h").write_bytes(body)
+        reader = HistoryReader(tmp_path / "h", RID)
+        for directory in (b"/", b"/a"):
+            assert reader.seen(directory).entries in ({}, whole[directory])
+
+
+def test_a_frame_whose_entries_make_no_sense_is_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "h", [b"/"])
+    body = b"\xff" * 40
+    with open(tmp_path / "h", "ab") as file:
+        file.write(struct.pack("<IIII", 2, len(body), 0, crc32(b"/a" + body)) + b"/a" + body)
+    reader = HistoryReader(tmp_path / "h", RID)
+    assert reader.seen(b"/a").entries == {}
+
+
+def test_of_two_interrupted_histories_the_one_that_saw_more_is_kept(tmp_path: Path) -> None:
+    partial = tmp_path / "partial.tree"
+    write(partial)
+    aside = set_interrupted_aside(partial)
+    long = aside.read_bytes()
+    write(partial, [b"/"])
+    assert set_interrupted_aside(partial) == aside
+    assert aside.read_bytes() == long
+    assert not partial.exists()
+    write(partial, [*DIRECTORIES, b"/c"])
+    assert set_interrupted_aside(partial).read_bytes() != long
+
+
+def test_publishing_replaces_the_last_history(tmp_path: Path) -> None:
+    write(tmp_path / "last", [b"/"])
+    record = HistoryWriter(tmp_path / "partial", RID)
+    with record:
+        record.add(b"/", [], {})
+    record.publish(tmp_path / "last")
+    assert sorted(os.listdir(tmp_path)) == ["last"]
+    assert HistoryReader(tmp_path / "last", RID).seen(b"/").entries == {}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_never_a_bare_os_error(tmp_path: Path) -> None:
+    from wain.base.errors import OutOfSpace  # noqa: PLC0415
+
+    with pytest.raises((OutOfSpace, WriteFailed)), HistoryWriter(Path("/dev/full"), RID) as record:
+        record.add(b"/", [entry(b"x")], {})

@@ -1,0 +1,296 @@
+"""Reading the source: holes, shrinking files, attributes, and that every fault is the source's own."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from wain.agent import reading
+from wain.agent.reading import (
+    FileReader,
+    Moved,
+    SourceError,
+    cut_extents,
+    is_sparse,
+    link_target,
+    look_again,
+    xattrs_of,
+)
+from wain.agent.walk import Found
+from wain.chunk.cutter import Cutter
+from wain.tree import rules
+
+MIB = 1 << 20
+CUTTER = Cutter(7)
+
+
+@pytest.fixture
+def folder(tmp_path: Path):
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield tmp_path, fd
+    os.close(fd)
+
+
+def found(folder: tuple[Path, int], name: str) -> Found:
+    return look_again(folder[1], os.fsencode(name))
+
+
+def opened(folder: tuple[Path, int], name: str) -> FileReader:
+    return FileReader(folder[1], found(folder, name))
+
+
+def sparse(path: Path, size: int, *runs: tuple[int, bytes]) -> None:
+    with open(path, "wb") as file:
+        file.truncate(size)
+        for offset, body in runs:
+            file.seek(offset)
+            file.write(body)
+
+
+def whole(reader: FileReader) -> bytes:
+    """Put a file together as a restore does."""
+    size = reader.before.st_size
+    extents = reader.extents(size)
+    body = b"".join(map(bytes, reader.pieces(CUTTER, extents or ((0, size),))))
+    if not extents:
+        return body
+    out, at = bytearray(size), 0
+    for offset, length in extents:
+        out[offset : offset + length] = body[at : at + length]
+        at += length
+    assert at == len(body)
+    return bytes(out)
+
+
+@pytest.mark.parametrize(
+    ("size", "runs"),
+    [
+        (3 * MIB, [(2 * MIB, b"data after a hole" * 1000)]),
+        (3 * MIB, [(0, b"data, then a hole at the end" * 1000)]),
+        (5 * MIB, [(0, bytes(8192)), (4 * MIB, b"x" * 9000)]),  # Real NULs, a hole, data: the deceptive hole.
+        (5 * MIB, [(MIB, b"a"), (3 * MIB, b"b"), (5 * MIB - 1, b"c")]),
+        (4 * MIB, []),
+    ],
+)
+def test_files_with_holes_come_back(folder: tuple[Path, int], size: int, runs: list[tuple[int, bytes]]) -> None:
+    path = folder[0] / "sparse"
+    sparse(path, size, *runs)
+    with opened(folder, "sparse") as reader:
+        assert is_sparse(reader.before)
+        assert whole(reader) == path.read_bytes()
+        extents = reader.extents(size)
+        rules.check_extents("t", extents, size)
+        assert sum(length for _, length in extents) < size / 2
+        assert not reader.changed()
+
+
+def test_a_terabyte_of_nothing_reads_nothing(folder: tuple[Path, int]) -> None:
+    sparse(folder[0] / "hole", 1 << 40)
+    with opened(folder, "hole") as reader:
+        assert reader.extents(1 << 40) == ((1 << 40, 0),)
+        assert list(reader.pieces(CUTTER, reader.extents(1 << 40))) == []
+
+
+def test_more_extents_than_an_entry_takes(folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_EXTENTS", 4)
+    monkeypatch.setattr(reading, "MAX_EXTENTS", 4)
+    path = folder[0] / "holes"
+    sparse(path, 4 * MIB, *((at * 65536, b"x%d" % at) for at in range(0, 60, 2)))
+    with opened(folder, "holes") as reader:
+        extents = reader.extents(4 * MIB)
+        assert 1 < len(extents) <= 4
+        assert whole(reader) == path.read_bytes()
+
+
+def test_a_file_system_that_knows_no_holes(folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """lseek(SEEK_DATA) fails with EINVAL: the file is read as it is, not skipped."""
+    path = folder[0] / "sparse"
+    sparse(path, 2 * MIB, (MIB, b"data"))
+
+    def lseek(fd: int, offset: int, how: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    with opened(folder, "sparse") as reader, monkeypatch.context() as patch:
+        patch.setattr(os, "lseek", lseek)
+        assert reader.extents(2 * MIB) == ()
+        assert whole(reader) == path.read_bytes()
+
+
+def test_a_file_system_that_contradicts_itself_does_not_hang(folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder[0] / "f").write_bytes(bytes(MIB))
+    with opened(folder, "f") as reader:
+        monkeypatch.setattr(os, "lseek", lambda fd, offset, how: offset)
+        assert reader.extents(MIB) == ()
+
+
+@pytest.mark.parametrize("size", [0, 1, 512 * 1024 + 1, 3 * MIB + 17])
+def test_dense_files_of_all_sizes_and_windows(folder, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "WINDOW_BYTES", 8 * MIB if size % 2 else MIB * 9)
+    body = os.urandom(size)
+    (folder[0] / "dense").write_bytes(body)
+    with opened(folder, "dense") as reader:
+        assert whole(reader) == body
+        assert reader.small(size) == body
+
+
+def test_windows_do_not_change_chunks(folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder[0] / "dense").write_bytes(os.urandom(30 * MIB))
+    cuts = []
+    for window in (8 * MIB, 11 * MIB, 24 * MIB, 30 * MIB):  # The last one ends with the file: an empty last window.
+        monkeypatch.setattr(reading, "WINDOW_BYTES", window)
+        with opened(folder, "dense") as reader:
+            cuts.append([len(piece) for piece in reader.pieces(CUTTER, ((0, 30 * MIB),))])
+    assert len({tuple(cut) for cut in cuts}) == 1
+
+
+def test_a_file_that_shrinks_ends_where_it_ends(folder: tuple[Path, int]) -> None:
+    body = os.urandom(3 * MIB)
+    (folder[0] / "f").write_bytes(body)
+    with opened(folder, "f") as reader:
+        os.truncate(folder[0] / "f", MIB)
+        assert b"".join(map(bytes, reader.pieces(CUTTER, ((0, 3 * MIB),)))) == body[:MIB]
+        assert reader.changed()
+
+
+def test_a_sparse_file_that_shrinks_never_joins_what_is_not_adjacent(folder: tuple[Path, int]) -> None:
+    sparse(folder[0] / "f", 4 * MIB, (0, b"a" * 9000), (2 * MIB, b"b" * 9000))
+    with opened(folder, "f") as reader:
+        extents = reader.extents(4 * MIB)
+        os.truncate(folder[0] / "f", 4096)
+        got = b"".join(map(bytes, reader.pieces(CUTTER, extents)))
+        assert got == b"a" * 4096
+        assert cut_extents(extents, len(got)) == ((), 4096)
+
+
+def test_cut_extents() -> None:
+    extents = ((10, 5), (20, 5))
+    assert cut_extents(extents, 10) == (((10, 5), (20, 5)), 25)
+    assert cut_extents(extents, 7) == (((10, 5), (20, 2)), 22)
+    assert cut_extents(extents, 0) == ((), 0)
+    assert cut_extents(((0, 9),), 4) == ((), 4)
+
+
+def test_a_growing_file_shows(folder: tuple[Path, int]) -> None:
+    (folder[0] / "f").write_bytes(b"12345")
+    with opened(folder, "f") as reader:
+        with open(folder[0] / "f", "ab") as file:
+            file.write(b"6789")
+        assert reader.small(5) == b"123456"
+        assert reader.changed()
+
+
+def test_a_replaced_file_is_moved_not_read(folder: tuple[Path, int]) -> None:
+    (folder[0] / "f").write_bytes(b"old")
+    listed = found(folder, "f")
+    (folder[0] / "new").write_bytes(b"new")
+    os.rename(folder[0] / "new", folder[0] / "f")
+    with pytest.raises(Moved):
+        FileReader(folder[1], listed)
+
+
+@pytest.mark.parametrize("kind", ["link", "directory", "fifo", "gone"])
+def test_a_file_that_became_something_else_is_the_sources_fault(folder: tuple[Path, int], kind: str) -> None:
+    path = folder[0] / "f"
+    path.write_bytes(b"x")
+    listed = found(folder, "f")
+    path.unlink()
+    makers = {"link": lambda: path.symlink_to("/etc/passwd"), "directory": path.mkdir, "fifo": lambda: os.mkfifo(path)}
+    makers.get(kind, lambda: None)()
+    with pytest.raises(SourceError):
+        FileReader(folder[1], listed)
+    assert not [name for name in os.listdir("/proc/self/fd") if _leads_to(name, path)]
+
+
+def _leads_to(fd: str, path: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").startswith(str(path))
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("call", ["fstat", "pread", "preadv"])
+def test_every_fault_while_reading_is_a_source_error(folder, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder[0] / "f").write_bytes(b"x" * 5000)
+    listed = found(folder, "f")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def read_it() -> None:
+        with FileReader(folder[1], listed) as reader:
+            reader.small(5000)
+            list(reader.pieces(CUTTER, ((0, 5000),)))
+            reader.changed()
+
+    read_it()
+    with monkeypatch.context() as patch, pytest.raises(SourceError, match="input/output error"):
+        patch.setattr(os, call, broken)
+        read_it()
+
+
+def test_names_of_any_byte_links_and_devices(folder: tuple[Path, int]) -> None:
+    for byte in [*range(1, 47), *range(48, 256)]:
+        name = bytes([byte]) + b"x"
+        with open(os.path.join(os.fsencode(folder[0]), name), "wb") as file:
+            file.write(name)
+        with FileReader(folder[1], look_again(folder[1], name)) as reader:
+            assert reader.small(2) == name
+    os.symlink(b"\xff\xfe target", folder[0] / "link")
+    assert link_target(folder[1], b"link") == b"\xff\xfe target"
+    with pytest.raises(SourceError):
+        link_target(folder[1], b"no such name")
+    assert xattrs_of(folder[1], b"link").pairs == ()
+
+
+class TestAttributes:
+    def file(self, folder: tuple[Path, int]) -> Path:
+        path = folder[0] / "f"
+        path.write_bytes(b"x")
+        try:
+            for name in ("user.b", "user.a", "user.c"):
+                os.setxattr(path, name, name.encode())
+        except OSError as error:
+            pytest.skip(f"no user attributes here: {error}")
+        return path
+
+    def test_they_come_sorted(self, folder: tuple[Path, int]) -> None:
+        self.file(folder)
+        with opened(folder, "f") as reader:
+            names = [name for name, _ in reader.xattrs().pairs if name.startswith(b"user.")]
+        assert names == [b"user.a", b"user.b", b"user.c"]
+
+    def test_one_that_vanishes_takes_no_other_with_it(self, folder, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.file(folder)
+        monkeypatch.setattr(os, "listxattr", lambda *_, **__: ["user.b", "user.gone", "user.a"])
+        with opened(folder, "f") as reader:
+            xattrs = reader.xattrs()
+        assert [name for name, _ in xattrs.pairs] == [b"user.a", b"user.b"]
+        assert not xattrs.reason
+
+    def test_one_that_cannot_be_read_is_named_and_the_others_kept(self, folder, monkeypatch) -> None:
+        self.file(folder)
+        real = os.getxattr
+
+        def getxattr(target: object, name: bytes, **over: object) -> bytes:
+            if name == b"user.b":
+                raise OSError(errno.E2BIG, "Argument list too long")
+            return real(target, name, **over)
+
+        monkeypatch.setattr(os, "getxattr", getxattr)
+        with opened(folder, "f") as reader:
+            xattrs = reader.xattrs()
+        assert [name for name, _ in xattrs.pairs] == [b"user.a", b"user.c"]
+        assert "user.b" in xattrs.reason
+
+    def test_what_no_entry_takes_is_named(self, folder, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.file(folder)
+        monkeypatch.setattr(reading, "MAX_XATTR_BYTES", 5)
+        with opened(folder, "f") as reader:
+            assert "too large" in reader.xattrs().reason
+        monkeypatch.undo()
+        monkeypatch.setattr(reading, "MAX_XATTRS", 2)
+        with opened(folder, "f") as reader:
+            xattrs = reader.xattrs()
+        assert len(xattrs.pairs) == 2
+        assert "more than 2" in xattrs.reason
