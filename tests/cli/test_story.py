@@ -181,3 +181,10 @@ def test_inspect_names_a_damaged_pack(told: Wain, tmp_path: Path) -> None:
     said = told("inspect", blob, "--json").json()
     assert "leaf 0" in said["rows"][0][-1]
     assert said["rows"][-1][-1] == "whole"
+
+
+def test_an_item_named_through_a_link_is_protected_where_it_is(registered: Wain, tmp_path: Path, source: Path) -> None:
+    (tmp_path / "shortcut").symlink_to(source)
+    said = registered("policy", "set", "--include", tmp_path / "shortcut", "--json").json()
+    assert said["includes"] == [str(source)]
+    assert registered("backup", "--json").json()["files"] > 0

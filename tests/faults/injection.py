@@ -18,8 +18,11 @@ CALLS = {
 }
 """Families of calls that fail together; strace counts each member by itself."""
 
-_STRACE = ("strace", "-f", "--seccomp-bpf", "-y", "-qq", "-s", "0", "-e", "signal=none")
-"""Follow threads, stop at the wanted calls only, name the file behind each descriptor, show no content."""
+_STRACE = ("strace", "-f", "-y", "-qq", "-s", "0", "-e", "signal=none")
+"""Follow threads, name the file behind each descriptor, show no content."""
+
+_QUICK = "--seccomp-bpf"
+"""Stop at the wanted calls only. Not with signals: strace 6.1 counts such a fault and never sends it."""
 
 _LINE = re.compile(r"^(?P<tid>\d+)\s+(?P<call>\w+)\((?P<rest>.*)$")
 
@@ -37,7 +40,7 @@ class Spot:
 class Fault:
     """Make the call at a spot fail with `error`; `repeat` lets every later one fail too, as a full disk would.
 
-    The error KILL lets the call happen and kills the process with it.
+    The error KILL kills the process as it makes the call.
     """
 
     spot: Spot
@@ -77,9 +80,11 @@ def recording(log: Path, family: str) -> tuple[str, ...]:
 def injecting(log: Path, fault: Fault) -> tuple[str, ...]:
     """Return the words to run a command under, so that one of its calls fails. `log` tells where it hit."""
     when = f"{fault.spot.number}{'+' if fault.repeat else ''}"
-    what = "signal=KILL" if fault.error == "KILL" else f"error={fault.error}"
+    killing = fault.error == "KILL"
+    what = "signal=KILL" if killing else f"error={fault.error}"
+    quick = () if killing else (_QUICK,)
     inject = f"inject={fault.spot.call}:{what}:when={when}"
-    return (*_STRACE, "-e", f"trace={fault.spot.call}", "-e", inject, "-o", str(log))
+    return (*_STRACE, *quick, "-e", f"trace={fault.spot.call}", "-e", inject, "-o", str(log))
 
 
 def spots(log: Path, places: list[Path]) -> list[Spot]:

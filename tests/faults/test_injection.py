@@ -43,6 +43,12 @@ def test_every_spot_can_be_hit(family: str, tmp_path: Path) -> None:
         assert len([each for each in folder.iterdir() if each.suffix != ".tmp"]) == number
 
 
+def test_the_process_is_killed_at_the_call(tmp_path: Path) -> None:
+    code = run(injection.injecting(tmp_path / "log", Fault(Spot("rename", 3, ""), "KILL")), tmp_path)
+    assert code == -9
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name != "log") == ["0", "1", "2.tmp"]
+
+
 def test_repeat_hits_all_that_follow(tmp_path: Path) -> None:
     log = tmp_path / "log"
     spot = Spot("fsync", 2, str(tmp_path))

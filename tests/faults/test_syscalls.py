@@ -1,5 +1,5 @@
 """The N-th fsync, write, rename, link or truncate fails with EIO or ENOSPC, on device, account, vault and restore,
-or is the last thing the process does before `kill -9`.
+or the process is killed as it makes the call.
 
 After the fault the same command must succeed, and the story must end with a restore that equals the source. A command
 that hit a fault and still says 0 is taken at its word: it is not repeated, and the story must end well all the same.

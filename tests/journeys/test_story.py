@@ -108,7 +108,7 @@ def test_single_paths(tmp_path: Path) -> None:
             assert copy.stat().st_mtime_ns == path.stat().st_mtime_ns
             assert copy.stat().st_blocks == path.stat().st_blocks
     assert sorted(each.name for each in story.copy_of(source).iterdir()) == ["folder-1", "linked", "sparse"]
-    listed = story.run("ls", "latest", str(source), "--json").out
+    listed = story.run("ls", "latest", str(source), "--json", "--passphrase-file", str(story.passphrase)).out
     assert "large-0" in listed
     assert "small-1" not in listed
     missing = story.attempt("restore", "latest", str(source / "nowhere"), "--to", str(tmp_path / "x"),

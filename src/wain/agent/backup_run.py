@@ -48,6 +48,21 @@ class RunParts:
     progress: Progress
     now: datetime
     skip: frozenset[tuple[int, int]] = frozenset()
+    total_bytes: int | None = None
+    """What the source holds, if known: for the time that is left."""
+
+    @property
+    def plan(self) -> WalkPlan:
+        """What the walk is told."""
+        policy = self.policy
+        return WalkPlan(
+            policy.includes,
+            Exclusions(policy.excludes),
+            policy.exclude_caches,
+            policy.max_file_bytes,
+            policy.one_file_system,
+            self.skip,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +100,8 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
         )
         work = TreeParts(pipeline, parts.known, Cutter(keys.write.cutter_seed), histories, record, parts.progress)
         tree = TreeBackup(work, _reporter(tally), tally)
-        parts.progress.phase("Backing up")
-        tree.run(Walk(_plan(parts), _reporter(tally)))
+        parts.progress.phase("Backing up", parts.total_bytes)
+        tree.run(Walk(parts.plan, _reporter(tally)))
         if not (tally.files or tally.others or tally.selected):
             raise _nothing(tally)
         pipeline.flush()
@@ -122,18 +137,6 @@ def _manifest(parts: RunParts, head: Head | None, seed: SeedId) -> Manifest:
     """Return a manifest that follows `head`, still without content."""
     seq, previous = (1, NO_POINT) if head is None else (head.seq + 1, head.point)
     return Manifest(parts.keys.registration, seq, previous, parts.now, seed, (), b"")
-
-
-def _plan(parts: RunParts) -> WalkPlan:
-    policy = parts.policy
-    return WalkPlan(
-        policy.includes,
-        Exclusions(policy.excludes),
-        policy.exclude_caches,
-        policy.max_file_bytes,
-        policy.one_file_system,
-        parts.skip,
-    )
 
 
 def _reporter(tally: Tally) -> Callable[[Problem], None]:

@@ -22,6 +22,7 @@ from wain.tree.compare import split_entries
 HISTORY_MAGIC: Final = b"WAINHIST"
 HISTORY_VERSION: Final = 1
 HISTORY_HEADER_BYTES: Final = 26
+FRAME_HEADER_BYTES: Final = 16
 FRAME_BYTES: Final = 4 << 20
 """A directory with more bytes of entries than this takes several frames."""
 _HEAD: Final = struct.Struct("<8sH16s")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wain.agent import seed as seeding
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
+from wain.agent.fitting import FittingSink, remark_on_size, source_bytes
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import PackSink
@@ -32,6 +33,7 @@ from wain.job.seeding import (
     next_step,
 )
 from wain.order.order import Stage
+from wain.order.sku import Sku, find_sku
 from wain.policy.policy import InitialBackup, Policy
 from wain.wire.databox import DataBoxApi
 from wain.wire.vault import Presence, RecoveryPoint, VaultApi
@@ -151,7 +153,11 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
             seeding.remember_sealed(work, writer)
             return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
-            parts = _parts(context, known, writer, (Path(root),))
+            sku = _sku(context, seed)
+            stored = sum(pack.placement.length for pack in writer.written)
+            parts = _parts(context, known, FittingSink(writer, sku, stored), (Path(root),))
+            if not stored:
+                remark_on_size(parts.total_bytes or 0, sku, writer.free_bytes, context.progress)
             outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
     return replace(_counted(job, outcome), message=SAFE_TO_SHIP)
 
@@ -211,9 +217,22 @@ def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: tuple[
     seed = context.home.seed()
     devices = [Path(path) for path in (context.policy.device, seed and seed.root) if path]
     skip = [context.home.root, *context.services.skip, *devices, *device]
-    return RunParts(
+    parts = RunParts(
         context.home, context.keys, context.policy, known, sink, context.progress, context.clock(), _identities(skip)
     )
+    return replace(parts, total_bytes=_total(context, parts))
+
+
+def _total(context: _Context, parts: RunParts) -> int:
+    """Return what the source holds: as the last job saw it, or measured when there was none."""
+    seen = [job.source_bytes for job in context.home.jobs() if job.kind is JobKind.BACKUP and job.files]
+    return seen[-1] if seen else source_bytes(parts.plan)
+
+
+def _sku(context: _Context, seed: SeedRecord) -> Sku:
+    databox = context.services.databox
+    assert databox is not None, "the step to write a device comes from its order"
+    return find_sku(databox.order(seed.order).sku)
 
 
 def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:

@@ -23,9 +23,11 @@ RECORD_MAGIC: Final = b"WLOG"
 REFS_MAGIC: Final = b"WAINREFS"
 REFS_VERSION: Final = 1
 REFS_FIXED_BYTES: Final = 46
-RECORD_FRAME_BYTES: Final = 24
-RECORD_FIXED_BYTES: Final = 41
-_FRAME: Final = struct.Struct("<4sI16s")
+RECORD_VERSION: Final = 1
+RECORD_FRAME_BYTES: Final = 26
+RECORD_FIXED_BYTES: Final = 67
+"""A record without its chunks: the frame, then 41 bytes of body."""
+_FRAME: Final = struct.Struct("<4sHI16s")
 _HEAD: Final = struct.Struct("<32sBII")
 _CHUNK: Final = struct.Struct("<32sIII")
 _REF: Final = struct.Struct("<32sBI")
@@ -71,7 +73,7 @@ class PendingLog:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
                 fsync_dir(self._path.parent)
-            record = memoryview(_FRAME.pack(RECORD_MAGIC, len(body), blake3(body).digest(16)) + body)
+            record = memoryview(_FRAME.pack(RECORD_MAGIC, RECORD_VERSION, len(body), blake3(body).digest(16)) + body)
             while record:
                 record = record[os.write(self._fd, record) :]
             os.fdatasync(self._fd)
@@ -94,8 +96,8 @@ class PendingLog:
 def _next_record(frame: bytes, read: Callable[[int], bytes]) -> bytes | None:
     if len(frame) < _FRAME.size:
         return None
-    magic, size, digest = _FRAME.unpack(frame)
-    if magic != RECORD_MAGIC or size > _RECORD_CAP:
+    magic, version, size, digest = _FRAME.unpack(frame)
+    if magic != RECORD_MAGIC or version != RECORD_VERSION or size > _RECORD_CAP:
         return None
     body = read(size)
     return body if len(body) == size and blake3(body).digest(16) == digest else None

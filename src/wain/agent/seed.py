@@ -94,10 +94,13 @@ def open_device(work: SeedWork, seed: SeedRecord, root: str, clock: Callable[[],
         expected_device=DeviceId(bytes.fromhex(seed.device)) if seed.device else None,
     )
     writer = DeviceWriter.open(target, clock)
-    if seed.state is SeedState.PLANNED:
-        work.home.save_seed(
-            replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=os.path.abspath(root))
-        )
+    try:
+        if seed.state is SeedState.PLANNED:
+            begun = replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=os.path.abspath(root))
+            work.home.save_seed(begun)
+    except BaseException:
+        writer.close()  # Else nobody could open the device again while this process lives.
+        raise
     return writer
 
 

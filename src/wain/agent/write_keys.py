@@ -9,6 +9,7 @@ from wain.keys.secret import CUTTER_SEED_CAP, RESTORE_PUBLIC_BYTES, SECRET_BYTES
 
 MAGIC: Final = b"WAINAGNT"
 VERSION: Final = 1
+FIXED_BYTES: Final = 1378
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import BinaryIO, Final
 _BLOCK_BYTES: Final = 1 << 20
 _KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
                  stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}  # fmt: skip
-_NOT_RESTORED: Final = frozenset({"device", "socket"})
-"""A restore makes device nodes only when root asks for them, and a socket means nothing without its program."""
+_FOR_ROOT: Final = "device"
+"""Only root can make a device node, so only root's restore has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Comparison:
     """Differences that the source's owner made while the demo ran."""
     unreadable: list[bytes] = field(default_factory=list)
     left_out: list[bytes] = field(default_factory=list)
-    """Device nodes and sockets, which this restore does not make."""
+    """Device nodes, which nobody but root can restore."""
 
 
 class Comparer:
@@ -95,7 +95,7 @@ class Comparer:
             self._found.unreadable.append(here)
             return
         kind = _KINDS[stat.S_IFMT(ours.st_mode)]
-        if kind in _NOT_RESTORED:
+        if kind == _FOR_ROOT and not self._as_root:
             self._found.left_out.append(here)
             return
         try:

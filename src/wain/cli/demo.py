@@ -300,7 +300,7 @@ def _show_comparison(found: Comparison, source: str) -> None:
         ("differences", [(each.path, each.what) for each in found.differences]),
         ("changed in the source since the backup began (not counted)", [(e.path, e.what) for e in found.changed]),
         ("not readable by this user (not counted)", [(path, "") for path in found.unreadable]),
-        ("device nodes and sockets (not counted)", [(path, "") for path in found.left_out]),
+        ("device nodes, which only root can make (not counted)", [(path, "") for path in found.left_out]),
     )
     for words, rows in lists:
         if not rows:

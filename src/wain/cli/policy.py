@@ -42,7 +42,8 @@ def set_(
     """Save the policy. What is not named stays as it was; the first time, at least --include is needed."""
     parts = Parts.of(context)
     asked: dict[str, Any] = {
-        "includes": tuple(os.fsencode(os.path.abspath(path)) for path in include) if include else None,
+        # The walk follows no symbolic link, so an item is saved as the place that it leads to now.
+        "includes": tuple(os.fsencode(os.path.realpath(path)) for path in include) if include else None,
         "excludes": tuple(exclude) if exclude else None,
         "exclude_caches": exclude_caches,
         "one_file_system": one_file_system,

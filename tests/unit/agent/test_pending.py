@@ -54,7 +54,7 @@ def filled(path: Path, count: int = 3) -> list[tuple[PackRef, tuple[PackedChunk,
 def test_records_round_trip(one: PackRef, chunks: list[PackedChunk]) -> None:
     body = encode_record(one, chunks)
     assert decode_record(body) == (one, tuple(chunks))
-    assert len(body) == RECORD_FIXED_BYTES + 44 * len(chunks)
+    assert len(body) == RECORD_FIXED_BYTES - RECORD_FRAME_BYTES + 44 * len(chunks)
     for wrong in (body[:-1], body + b"\0", body[:32] + b"\x09" + body[33:], body[:33] + bytes(4) + body[37:]):
         with pytest.raises(DataError):
             decode_record(wrong)
@@ -87,7 +87,7 @@ def test_any_prefix_replays_and_can_be_gone_on_with(tmp_path: Path) -> None:
     rows = filled(tmp_path / "log")
     good = (tmp_path / "log").read_bytes()
     each = len(good) // len(rows)
-    assert each == RECORD_FRAME_BYTES + RECORD_FIXED_BYTES + 88
+    assert each == RECORD_FIXED_BYTES + 88
     for keep in range(len(good) + 1):
         (tmp_path / "log").write_bytes(good[:keep])
         log = PendingLog(tmp_path / "log")

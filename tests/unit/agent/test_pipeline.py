@@ -108,7 +108,7 @@ def test_a_dead_sink_is_noticed_by_adding_what_is_known_too(tmp_path: Path) -> N
 
 
 def test_the_chunks_of_a_failed_pack_are_not_taken_as_present_by_the_next_run(tmp_path: Path) -> None:
-    bodies = [os.urandom(100_000) for _ in range(10)]
+    bodies = [os.urandom(100_000) for _ in range(40)]
     broken = MemorySink(fail_at=2)
     with pytest.raises(WriteFailed), running(tmp_path, broken) as pipeline:
         for body in bodies:

@@ -1,0 +1,58 @@
+"""Does it fit: what the policy's files hold, and what an order's SKU lets one server put on its device.
+
+Only compressed sizes count for a device, and nobody knows them before the data is read. So a guess is a remark, and the
+refusal comes with the pack that would go over.
+"""
+
+import stat as modes
+
+from wain.agent.pipeline import PackSink
+from wain.agent.walk import Entered, Walk, WalkPlan
+from wain.base.progress import Progress
+from wain.base.sizes import format_bytes
+from wain.order.sku import Sku, check_fits
+from wain.pack.writer import SealedPack
+from wain.policy.capacity import expected_bytes
+
+
+def source_bytes(plan: WalkPlan) -> int:
+    """Return what the files of a plan hold, in bytes, without reading any."""
+    total = 0
+    for event in Walk(plan, lambda _: None):
+        if isinstance(event, Entered):
+            total += sum(found.stat.st_size for found in event.leaves if modes.S_ISREG(found.stat.st_mode))
+    return total
+
+
+def remark_on_size(total: int, sku: Sku, free_bytes: int, progress: Progress) -> None:
+    """Say beforehand when a source will probably not fit on the device, by the seed's typical compression."""
+    least, _ = expected_bytes(total)
+    room = min(sku.limit_bytes, sku.usable_bytes, free_bytes)
+    if least > room:
+        progress.note(
+            f"{format_bytes(total)} are to be protected and the device takes {format_bytes(room)}: it fits only if the "
+            "files compress or repeat themselves well; the job stops with the exact shortfall if they do not"
+        )
+
+
+class FittingSink:
+    """A device that takes no more from one server than its SKU allows (the seed's table of sizes)."""
+
+    def __init__(self, device: PackSink, sku: Sku, stored_bytes: int) -> None:
+        self._device = device
+        self._sku = sku
+        self._stored_bytes = stored_bytes
+
+    def put(self, pack: SealedPack) -> None:
+        """Take a pack.
+
+        Raises:
+            Refused: with it, the server's seed would be larger than the SKU allows.
+        """
+        check_fits(self._sku, self._stored_bytes + len(pack.stored), 0)
+        self._device.put(pack)
+        self._stored_bytes += len(pack.stored)
+
+    def commit(self) -> object:
+        """Return when every pack taken so far is durable."""
+        return self._device.commit()
