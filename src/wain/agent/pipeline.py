@@ -28,7 +28,7 @@ from wain.tree.manifest import PackRef
 
 SEGMENT_BYTES: Final = MIB
 """Chunks are gathered until a segment holds this much plaintext; a chunk of this size or more stands alone."""
-QUEUE_BYTES: Final = 48 * MIB
+QUEUE_BYTES: Final = 24 * MIB
 """Plaintext between reading and writing, at most."""
 CHUNK_OVERHEAD_BYTES: Final = 256
 """What a chunk weighs beside its bytes: millions of tiny files must not fill memory with their ids."""

@@ -15,7 +15,7 @@ from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.tree.entry import Kind
 from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_extents
 
-WINDOW_BYTES: Final = 24 << 20
+WINDOW_BYTES: Final = 16 << 20
 """How much of a large file is in memory at once."""
 
 KINDS: Final = {
@@ -214,7 +214,8 @@ def cut_extents(extents: Extents, got: int) -> tuple[Extents, int]:
 
 def is_sparse(stat: os.stat_result) -> bool:
     """Return True when a file occupies fewer blocks than its size needs, so that it may have holes."""
-    return stat.st_size > SMALL_BYTES // 32 and stat.st_blocks * 512 < stat.st_size
+    # A small file with some blocks is cheaper to read than to ask for its holes.
+    return stat.st_blocks * 512 < stat.st_size and (stat.st_size > SMALL_BYTES // 32 or not stat.st_blocks)
 
 
 def look_again(directory_fd: int, name: bytes) -> Found:

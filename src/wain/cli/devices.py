@@ -101,12 +101,15 @@ def verify(context: typer.Context, path: _Path, databox: DataBox = "", json: Jso
                 "containers": report.containers,
                 "blobs": report.blobs,
                 "bytes": report.size,
+                "unvouchedBlobs": report.unvouched,
                 "findings": [finding_json(each) for each in report.findings],
             }
         )
     else:
         render.say(f"Read {report.blobs} blobs in {report.containers} containers, {format_bytes(report.size)}")
         show_findings(report.findings)
+        if report.unvouched:
+            render.say(f"{report.unvouched} of the blobs are not Wain's: nothing says what they should hold.")
         render.say(f"{len(report.findings)} findings" if report.findings else "Every byte is as it was sealed.")
     return render.EXIT_DATA if report.findings else render.EXIT_OK
 

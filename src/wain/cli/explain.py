@@ -240,7 +240,7 @@ def custody(body: memoryview) -> Explanation:
 
 def vault_record(body: memoryview) -> Explanation:
     """Explain one of the small records a vault signs."""
-    from wain.vault.records import KINDS, KeptPoint, decode
+    from wain.vault.records import KINDS, KeptPoint, KeptSlots, decode
 
     kind = KINDS[bytes(body[:8])]
     record: Any = decode(kind, bytes(body))
@@ -248,7 +248,19 @@ def vault_record(body: memoryview) -> Explanation:
         inner = manifest(memoryview(record.manifest))
         facts = (("received", render.moment(record.received_at)), *inner.facts)
         return Explanation("a recovery point, as a vault keeps it", facts, inner.columns, inner.rows)
+    if isinstance(record, KeptSlots):
+        held = key_slots(memoryview(record.slots))
+        return Explanation(f"{held.what}, as a vault keeps them", held.facts, held.columns, held.rows)
     return Explanation(f"a vault's record: {_words(kind.__name__)}", _fields(record))
+
+
+def vault_key(body: memoryview) -> Explanation:
+    """Explain a vault's key file without showing the key."""
+    from wain.keys.signing import public_key
+    from wain.vault.key import decode_key
+
+    facts = (("signs as", public_key(decode_key(bytes(body))).hex()),)
+    return Explanation("a vault's signing key (secret, not shown)", facts)
 
 
 def history(body: memoryview) -> Explanation:
@@ -327,9 +339,10 @@ FORMATS: Final[Mapping[bytes, tuple[str, Explain]]] = {
     b"WAINREFS": ("a list of packs", pack_refs),
     b"WLOG": ("the log of an unfinished job", pending_log),
     b"SQLite format 3\0": ("a catalog", sqlite),
+    b"WAINVKEY": ("a vault's signing key", vault_key),
     **dict.fromkeys(
         (
-            b"WAINREGI", b"WAINRETE", b"WAINKEPT", b"WAINEXPI", b"WAINRELE",
+            b"WAINREGI", b"WAINSLOT", b"WAINRETE", b"WAINKEPT", b"WAINEXPI", b"WAINRELE",
             b"WAINDEFI", b"WAINLOSS", b"WAINRCVD", b"WAINCSIG",
         ),
         ("a vault's record", vault_record),

@@ -15,6 +15,7 @@ from wain.cli.parts import Parts
 from wain.cli.progress import open_progress
 
 if TYPE_CHECKING:
+    from wain.databox.account_check import AccountReport
     from wain.databox.datacopy import CopyReport
     from wain.order.order import Order, Stage
 
@@ -97,14 +98,16 @@ def copy(context: typer.Context, name: _Name, device: _Device, databox: DataBox 
 
 @app.command()
 def verify(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> int:
-    """Check an order: its custody chain, and what its data copy found."""
+    """Check an order: its custody chain, what its data copy found, and every byte that is in the account now."""
     service = Parts.of(context).databox_knowing(name, databox)
     service.check_custody(name)
     records = service.custody(name)
     if service.order(name).stage in _copied_stages():
         report = service.copy_report(name)
-        _show_copy(report, json)
-        return _copy_code(report)
+        with open_progress() as progress:
+            account = service.verify_account(name, progress)
+        _show_verified(report, account, json)
+        return render.EXIT_DATA if account.findings else _copy_code(report)
     if json:
         render.emit_json({"order": name, "stage": service.order(name).stage.value, "custodySteps": len(records)})
     else:
@@ -199,20 +202,47 @@ def _show(order: "Order", as_json: bool) -> None:
     )
 
 
+def _copy_json(report: "CopyReport") -> dict[str, object]:
+    return {
+        "order": report.order,
+        "stage": report.stage.value,
+        "containers": [{"name": each.name, "copiedTo": each.copied_to} for each in report.containers],
+        "blobs": report.blobs,
+        "bytes": report.size,
+        "findings": [finding_json(each) for each in report.findings],
+        "log": str(report.log),
+        "bom": str(report.bom),
+    }
+
+
+def _show_verified(report: "CopyReport", account: "AccountReport", as_json: bool) -> None:
+    """Show what the data copy found then, and what is in the account now."""
+    if as_json:
+        now = {
+            "name": account.account,
+            "containers": account.containers,
+            "blobs": account.blobs,
+            "bytes": account.size,
+            "cleaned": list(account.cleaned),
+            "findings": [finding_json(each) for each in account.findings],
+        }
+        render.emit_json({**_copy_json(report), "account": now})
+        return
+    render.say("The data copy said then:")
+    _show_copy(report, as_json=False)
+    render.say(
+        f"Account {account.account} now: read {account.blobs} blobs, {format_bytes(account.size)}, from the medium"
+    )
+    show_findings(account.findings)
+    if account.cleaned:
+        render.say(f"{len(account.cleaned)} containers were deleted from it after their import.")
+    count = len(account.findings)
+    render.say(f"{count} findings" if count else "Every byte that is there is as it was copied.")
+
+
 def _show_copy(report: "CopyReport", as_json: bool) -> None:
     if as_json:
-        render.emit_json(
-            {
-                "order": report.order,
-                "stage": report.stage.value,
-                "containers": [{"name": each.name, "copiedTo": each.copied_to} for each in report.containers],
-                "blobs": report.blobs,
-                "bytes": report.size,
-                "findings": [finding_json(each) for each in report.findings],
-                "log": str(report.log),
-                "bom": str(report.bom),
-            }
-        )
+        render.emit_json(_copy_json(report))
         return
     render.say(
         f"{report.stage.value}: {report.blobs} blobs, {format_bytes(report.size)}, every bit verified without keys"

@@ -84,8 +84,17 @@ def show(context: typer.Context, url: _Url = "", databox: DataBox = "", json: Js
 
 
 @app.command()
-def verify(context: typer.Context, url: _Url = "", databox: DataBox = "", json: Json = False) -> int:
-    """Read every pack from the medium and check every bit, without keys."""
+def verify(
+    context: typer.Context,
+    url: _Url = "",
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Read every byte from the medium. A vault always does.")
+    ] = True,
+    databox: DataBox = "",
+    json: Json = False,
+) -> int:
+    """Read every file of a vault from the medium and check every bit, without keys."""
+    assert read_data, "there is no flag that turns it off"
     with open_progress() as progress:
         report = Parts.of(context).vault(url, databox).verify(progress)
     return _show_check(report, json)
@@ -219,7 +228,8 @@ def _seed_json(seed: Any) -> dict[str, Any]:
 def _show_check(report: "CheckReport", as_json: bool) -> int:
     findings = [
         {
-            "registration": each.registration.hex(),
+            "kind": each.kind.value,
+            "registration": each.registration.hex() if each.registration else None,
             "pack": each.pack.hex() if each.pack else None,
             "what": each.what,
             "where": each.where,
@@ -234,11 +244,14 @@ def _show_check(report: "CheckReport", as_json: bool) -> int:
                 "facts": report.facts,
                 "adopted": report.adopted,
                 "findings": findings,
+                "strays": [{"name": each.name, "kind": each.kind.value} for each in report.strays],
             }
         )
     else:
         render.say(f"Read {report.packs:,} packs, {format_bytes(report.stored_bytes)}, and {report.facts:,} records")
         for each in report.findings:
             render.say(f"  {each.what}: {each.where}")
+        for stray in report.strays:
+            render.say(f"  not counted: {stray.name} ({stray.kind.value})")
         render.say(f"{len(findings)} findings" if findings else "Every bit is as it was written.")
     return render.EXIT_DATA if findings else render.EXIT_OK

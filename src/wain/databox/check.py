@@ -1,5 +1,6 @@
 """Looks at a device without copying it: what is on it, and whether every byte of it is as it was sealed."""
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,16 +11,17 @@ from typing import Final
 from wain.base.errors import DataError
 from wain.base.progress import Progress
 from wain.base.sizes import TIB
-from wain.databox.copylog import Category, EntityType, Finding
-from wain.databox.loads import Loader
+from wain.databox.copylog import Category, Finding
+from wain.databox.loads import Loader, OnDevice
 from wain.databox.names import words
 from wain.databox.opened import OpenDevice, find_seal, opened
 from wain.databox.survey import MAX_CONTAINERS, PASSED_OVER, Bounds, Expected, PlannedContainer, survey
 from wain.databox.transfer import Eye, Start, transfer
-from wain.databox.untrusted import Directory
-from wain.device.label import Label
+from wain.databox.untrusted import Directory, NotTaken
+from wain.device.label import LABEL_FILE, Label
 from wain.pageblob.names import SEAL_BLOB, is_wain_container
 
+_LABEL: Final = LABEL_FILE.encode()
 _ANY_DEVICE: Final = Bounds(1_000_000, 1000 * TIB)
 
 
@@ -57,13 +59,17 @@ class DeviceStatus:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a full check of a device found: nothing wrong when `findings` is empty. `size` in bytes."""
+    """What a full check of a device found: nothing wrong when `findings` is empty. `size` in bytes.
+
+    `unvouched` of the `blobs` lie in containers that are not Wain's: they were read, but nothing says what they held.
+    """
 
     path: Path
     serial: str | None
     containers: int
     blobs: int
     size: int
+    unvouched: int
     findings: tuple[Finding, ...]
 
 
@@ -113,20 +119,33 @@ def verify_device(path: Path, progress: Progress) -> VerifyReport:
         plan = survey(device.pageblob, expected)
         findings = list(plan.findings)
         if label is None and device.root is not None:
-            findings.append(Finding(b"", Category.DAMAGED, device.label_problem, EntityType.CONTAINER))
+            findings.append(Finding(_LABEL, Category.DAMAGED, device.label_problem))
+        findings += _strays(device)
         blobs = [blob for container in plan.containers for blob in container.blobs]
         progress.phase("Verify", sum(blob.length for blob in blobs))
         for planned in plan.containers:
             findings += _verify_container(device.pageblob, planned, progress)
     size = sum(blob.length for blob in blobs)
-    return VerifyReport(
-        device.path, label.serial if label else None, len(plan.containers), len(blobs), size, tuple(findings)
-    )
+    unvouched = sum(len(container.blobs) for container in plan.containers if container.seal_hash is None)
+    serial = label.serial if label else None
+    return VerifyReport(device.path, serial, len(plan.containers), len(blobs), size, unvouched, tuple(findings))
+
+
+def _strays(device: OpenDevice) -> Iterator[Finding]:
+    """Yield the files beside the label. Directories may be there: a Data Box has one for each kind of storage."""
+    if device.root is None:
+        return
+    try:
+        for name in device.root.names(MAX_CONTAINERS):
+            if name != _LABEL and device.root.kind(name) != stat.S_IFDIR:
+                yield Finding(name, Category.UNKNOWN_TYPE, "it does not belong there, and nothing vouches for it")
+    except NotTaken as error:
+        yield Finding(b"", Category.UNKNOWN_TYPE, str(error))
 
 
 def _verify_container(pageblob: Directory, planned: PlannedContainer, progress: Progress) -> Iterator[Finding]:
     with pageblob.enter(planned.name) as container:
-        loader = Loader(container, find_seal(container) if planned.seal_hash is not None else None)
+        loader = Loader(OnDevice(container), find_seal(container) if planned.seal_hash is not None else None)
         for blob in planned.blobs:
             path = planned.name + b"/" + blob.path
             try:

@@ -21,7 +21,7 @@ from wain.base.progress import Progress
 from wain.databox.copylog import RENAMES, Category, EntityType, Finding, bom, copy_log
 from wain.databox.copyrows import BlobRow, ContainerRow, CopyRows, Run, stamp
 from wain.databox.home import Parts
-from wain.databox.loads import Load, Loader
+from wain.databox.loads import Load, Loader, OnDevice
 from wain.databox.names import words
 from wain.databox.opened import FoundSeal, OpenDevice, find_seal, opened
 from wain.databox.orders import Held
@@ -191,7 +191,7 @@ class _Copying:
                 why = f"{error}; the rest of the container was not copied"
                 self._drop(blobs, Finding(row.name, Category.FILE_SYSTEM, why, EntityType.CONTAINER))
                 return
-            loader = Loader(container, found)
+            loader = Loader(OnDevice(container), found)
             for blob in blobs:
                 self._copy_blob(loader, row, blob)
 

@@ -154,9 +154,22 @@ def clean_account(parts: Parts, name: str, proofs: Proofs) -> list[str]:
             seal = _seal_in(account, row.copied_to, row.seal_hash)
             check_proof(row.seal_hash, seal, proofs.get(row.seal_hash))
             gone.append(row.copied_to)
+    if gone:
+        known = cleaned(parts, name)
+        parts.home.write_log(_cleaned_name(name), (f"{each}\n" for each in [*known, *gone] if each))
     for container in gone:
         account.delete_container(container)
     return gone
+
+
+def cleaned(parts: Parts, name: str) -> tuple[str, ...]:
+    """Return the containers that `clean_account` deleted for an order, or was about to when it was killed."""
+    lines = (parts.home.read_log(_cleaned_name(name)) or b"").decode().splitlines()
+    return tuple(dict.fromkeys(lines))
+
+
+def _cleaned_name(order: str) -> str:
+    return f"{order}_Cleaned.txt"
 
 
 def _seal_in(account: PageBlobs, container: str, expected: bytes) -> Seal:

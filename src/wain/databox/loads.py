@@ -1,8 +1,9 @@
-"""Opens one planned blob of a device: where its bytes come from, and what vouches for them."""
+"""Opens one planned blob of a device or an account: where its bytes come from, and what vouches for them."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -12,7 +13,7 @@ from wain.databox.survey import by_blob
 from wain.databox.transfer import Memory, Source, Span, spans
 from wain.databox.untrusted import Directory
 from wain.device.seal import Seal
-from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, packs_number
+from wain.pageblob.names import JOURNAL_BLOB, MANIFEST_BLOB, SEAL_BLOB, packs_number
 from wain.pageblob.paged import decode_paged
 
 
@@ -25,10 +26,41 @@ class Load:
     finding: str | None = None
 
 
-class Loader:
-    """Opens the blobs of one container. `found` is its seal, None for a container that is not Wain's."""
+class Container(Protocol):
+    """What a container of blobs is read from. Paths are below it, with `/`."""
 
-    def __init__(self, container: Directory, found: FoundSeal | None) -> None:
+    def record(self, path: bytes) -> bytes:
+        """Return a small blob, whole, read once. Raises `DataError`."""
+
+    def source(self, path: bytes) -> AbstractContextManager[Source]:
+        """Open a blob. Raises `DataError`."""
+
+
+class OnDevice:
+    """A container of a device."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def record(self, path: bytes) -> bytes:
+        """Return a small file, whole (see `opened.record`)."""
+        return record(self._directory, path)
+
+    @contextmanager
+    def source(self, path: bytes) -> Iterator[Source]:
+        """Open a file. Raises `NotTaken`, `DeviceLost`."""
+        with ExitStack() as stack:
+            here = self._directory
+            *above, last = path.split(b"/")
+            for step in above:
+                here = stack.enter_context(here.enter(step))
+            yield stack.enter_context(here.file(last))
+
+
+class Loader:
+    """Opens the blobs of one container. `found` is its seal, None for a container that nothing vouches for."""
+
+    def __init__(self, container: Container, found: FoundSeal | None) -> None:
         self._container = container
         self._found = found
         self._packs = by_blob(found.seal.packs) if found is not None else {}
@@ -38,25 +70,25 @@ class Loader:
         """Open the blob at `path` below the container, `length` bytes of it.
 
         Raises:
-            NotTaken: it is not there any more, or no file any more.
+            DataError: it is not there any more, or no file any more.
             DeviceLost: the device went away.
         """
         name = path.decode(errors="replace")
         if self._found is not None and name == SEAL_BLOB:
             yield Load(Memory(self._found.stored), tuple(spans((), length)))
         elif self._found is not None and name == MANIFEST_BLOB:
-            stored = record(self._container, path)
+            stored = self._container.record(path)
             yield Load(Memory(stored), tuple(spans((), length)), _manifest_finding(stored[:length], self._found.seal))
         else:
-            with ExitStack() as stack:
-                here = self._container
-                *above, last = path.split(b"/")
-                for step in above:
-                    here = stack.enter_context(here.enter(step))
-                file = stack.enter_context(here.file(last))
-                yield Load(file, tuple(self._spans(name, length)))
+            parts = tuple(self._spans(name, length))
+            # A span without bytes is never judged.
+            empty = any(part.journal_of is not None and not part.length for part in parts)
+            with self._container.source(path) as source:
+                yield Load(source, parts, "the journal is empty" if empty else None)
 
     def _spans(self, name: str, length: int) -> Iterator[Span]:
+        if self._found is not None and name == JOURNAL_BLOB:
+            return iter((Span(0, length, None, self._found.seal),))
         number = packs_number(name)
         packs = self._packs.get(number, []) if number is not None else []
         return spans(((pack.placement.offset, pack.placement.length, pack.id) for pack in packs), length)

@@ -94,6 +94,14 @@ def find_seal(container: Directory) -> FoundSeal:
     Raises:
         DataError: there is none, or it is not a seal, or its signature does not verify.
     """
-    stored = record(container, SEAL_BLOB.encode())
-    body = decode_paged(stored, f"the seal of {container.where}", MAX_RECORD_BYTES)
+    return read_seal(record(container, SEAL_BLOB.encode()), container.where)
+
+
+def read_seal(stored: bytes, container: str) -> FoundSeal:
+    """Return the seal that a stored seal blob holds, verified by the key that it names itself.
+
+    Raises:
+        DataError: it is not a seal, or its signature does not verify.
+    """
+    body = decode_paged(stored, f"the seal of {container}", MAX_RECORD_BYTES)
     return FoundSeal(check_seal(body), stored, seal_hash(body))

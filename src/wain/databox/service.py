@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from wain.base.progress import Progress
-from wain.databox import check, datacopy, erase, prepare
+from wain.databox import account_check, check, datacopy, erase, prepare
+from wain.databox.account_check import AccountReport
 from wain.databox.catalog import Catalog
 from wain.databox.check import DeviceStatus, VerifyReport
 from wain.databox.custody import Book, service_key
@@ -34,6 +35,7 @@ def now() -> datetime:
 
 __all__ = [
     "Account",
+    "AccountReport",
     "CopyReport",
     "DataBox",
     "DeviceStatus",
@@ -142,6 +144,10 @@ class DataBox:
     def copy_report(self, order: str) -> CopyReport:
         """Return the report of a finished data copy (see `datacopy.report`)."""
         return datacopy.report(self._parts, order)
+
+    def verify_account(self, order: str, progress: Progress) -> AccountReport:
+        """Check every byte that a finished data copy put into its account (see `account_check.verify_account`)."""
+        return account_check.verify_account(self._parts, order, progress)
 
     def erase_device(self, order: str, request: EraseRequest, progress: Progress) -> Erasure:
         """Erase the device of an order (see `erase.erase_device`)."""

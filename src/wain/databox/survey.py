@@ -19,6 +19,7 @@ from wain.databox.names import words
 from wain.databox.opened import MAX_RECORD_BYTES, FoundSeal, find_seal
 from wain.databox.untrusted import Directory, NotTaken
 from wain.device.journal import JournalPack
+from wain.device.journal_check import journal_bytes
 from wain.device.label import LABEL_FILE
 from wain.pageblob.layout import MAX_BLOB_LIMIT_BYTES
 from wain.pageblob.names import (
@@ -172,7 +173,7 @@ def _sealed_blobs(container: Directory, name: bytes, found: FoundSeal, plan: Pla
     for stray in container.names(len(known) + SPARE_NAMES):
         if stray.decode(errors="replace") not in known:
             plan.leave(name + b"/" + stray, Category.UNKNOWN_TYPE, "the seal does not list it; it was not copied")
-    journal_cap = (len(found.seal.packs) + 1024) * PAGE_BYTES
+    journal_cap = journal_bytes(found.seal)
     caps = {**lengths, JOURNAL_BLOB: journal_cap, MANIFEST_BLOB: MAX_RECORD_BYTES, SEAL_BLOB: len(found.stored)}
     for blob, cap in caps.items():
         path = name + b"/" + blob.encode()

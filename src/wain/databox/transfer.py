@@ -19,6 +19,8 @@ from wain.base.progress import Progress
 from wain.base.sizes import MIB
 from wain.databox.pipeline import ahead
 from wain.databox.untrusted import NotTaken, Read
+from wain.device.journal_check import JournalVerifier
+from wain.device.seal import Seal
 from wain.pack.verify import LeafVerifier, pack_words
 
 PIECE_BYTES: Final = 4 * MIB
@@ -38,11 +40,15 @@ def crc64(body: bytes, before: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of a blob, in bytes; `pack` is what the seal says lies there, None when it says nothing."""
+    """A range of a blob, in bytes; `pack` is what the seal says lies there, None when it says nothing.
+
+    With `journal_of` the range is the journal of the container with that seal.
+    """
 
     offset: int
     length: int
     pack: PackId | None
+    journal_of: Seal | None = None
 
     @property
     def end(self) -> int:
@@ -64,6 +70,16 @@ class Source(Protocol):
 
     def read(self, offset: int, length: int) -> Read:
         """Return exactly `length` bytes; what cannot be read is zeros and listed."""
+
+
+class Verifier(Protocol):
+    """What judges a span while it streams past."""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+
+    def finish(self) -> object:
+        """Judge. Raises `DataError`."""
 
 
 class Memory:
@@ -187,7 +203,7 @@ def _checkpoint(target: Target, state: _State) -> Checkpoint:
 
 def _pieces(source: Source, parts: Iterable[Span]) -> Iterator[_Piece]:
     for span in parts:
-        eye = LeafVerifier(span.pack, span.length) if span.pack is not None else None
+        eye = _verifier(span)
         holes: list[tuple[int, int]] = []
         for at in range(span.offset, span.end, PIECE_BYTES):
             read = source.read(at, min(PIECE_BYTES, span.end - at))
@@ -198,15 +214,21 @@ def _pieces(source: Source, parts: Iterable[Span]) -> Iterator[_Piece]:
             yield _Piece(at, read.body, ends, _judge(span, eye, holes) if ends else None)
 
 
-def _judge(span: Span, eye: LeafVerifier | None, holes: list[tuple[int, int]]) -> str | None:
+def _verifier(span: Span) -> Verifier | None:
+    if span.pack is not None:
+        return LeafVerifier(span.pack, span.length)
+    return JournalVerifier(span.journal_of) if span.journal_of is not None else None
+
+
+def _judge(span: Span, eye: Verifier | None, holes: list[tuple[int, int]]) -> str | None:
     """Return what is wrong with a span that was read to its end, or None."""
     words = [f"bytes {start} to {end - 1} of the blob cannot be read" for start, end in holes[:8]]
     if eye is not None:
         try:
             eye.finish()
         except DataError as error:
-            words.insert(0, f"{error}; it lies at byte {span.offset} of the blob")
+            words.insert(0, f"{error}; it lies at byte {span.offset} of the blob" if span.pack else str(error))
         else:
-            # What could not be read was zero anyway: the pack is whole.
+            # What could not be read was zero anyway: the pack, or journal, is whole.
             words = []
     return "; ".join(words) or None

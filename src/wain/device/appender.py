@@ -42,7 +42,7 @@ class _Pending:
     id: PackId
     kind: ChunkType
     placement: Placement
-    stored: bytes
+    stored: memoryview
 
     @property
     def record(self) -> JournalPack:

@@ -82,6 +82,11 @@ def _crc(body: bytes) -> bytes:
     return crc.to_bytes(4, "little")
 
 
+def intact(record: bytes | memoryview) -> bool:
+    """Whether the checksum of a record is that of its bytes."""
+    return bytes(record[_CRC_AT:]) == _crc(bytes(record[:_CRC_AT]))
+
+
 def order_hash(order: str) -> bytes:
     """Return how a journal names an order."""
     return blake3(order.encode()).digest()
@@ -166,7 +171,7 @@ class _Replay:
         """Whether `record` was completely written and is the next one."""
         return (
             bytes(record[:4]) == MAGIC
-            and bytes(record[_CRC_AT:]) == _crc(bytes(record[:_CRC_AT]))
+            and intact(record)
             and int.from_bytes(record[8:16], "little") == self.chain.records
             and bytes(record[16:32]) == self.chain.head
         )

@@ -19,7 +19,7 @@ from wain.pack.format import (
     decode_index,
 )
 from wain.pack.segment import expand
-from wain.pack.verify import check_footer, pack_words
+from wain.pack.verify import check_footer, check_padding, pack_words
 
 Read = Callable[[int, int], bytes | memoryview]
 
@@ -50,9 +50,10 @@ class PackReader:
     @cached_property
     def index(self) -> PackIndex:
         """What the pack holds."""
-        sealed = self._exactly(self.footer.index_offset, self.footer.index_bytes)
+        end = self._exactly(self.footer.index_offset, self.footer.body_bytes - self.footer.index_offset)
+        check_padding(end, self.footer, self.id)
         try:
-            plain = self._cipher.open_index(bytes(sealed))
+            plain = self._cipher.open_index(bytes(end[: self.footer.index_bytes]))
         except Corrupt:
             raise self._damaged("its index", self.footer.index_offset, self.footer.index_bytes) from None
         return decode_index(plain, self.footer.index_offset)

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from blake3 import blake3
 
-from wain.base.errors import Corrupt, DataError, Truncated
+from wain.base.errors import Corrupt, DataError, Malformed, Truncated
 from wain.base.ids import PackId
+from wain.base.sizes import BLOCK_BYTES
 from wain.pack.format import FOOTER_BYTES, LEAF_BYTES, Footer, decode_footer, pack_id
 
 
@@ -41,6 +42,17 @@ def damaged_leaves(body: bytes | memoryview, footer: Footer) -> list[int]:
     return [number for number, (one, other) in enumerate(zip(have, footer.leaves, strict=True)) if one != other]
 
 
+def check_padding(tail: bytes | memoryview, footer: Footer, expected: PackId) -> None:
+    """Refuse a body whose end, behind the index, is not zeros. `tail` is the body's end, a block or more.
+
+    Raises:
+        Malformed: something hides there.
+    """
+    used = footer.body_bytes - footer.index_offset - footer.index_bytes
+    if used and any(tail[len(tail) - used :]):
+        raise Malformed(pack_words(expected), "the padding behind the index is not zeros")
+
+
 def damage(leaves: Iterable[int]) -> str:
     """Return how messages name damaged leaves, the first eight of them."""
     numbers = list(leaves)
@@ -54,6 +66,7 @@ def verify_pack(stored: bytes | memoryview, expected: PackId) -> Footer:
     Raises:
         Truncated: it is shorter than its footer says.
         Corrupt: names the damaged leaves, or the footer page.
+        Malformed: the hashes fit, but our writer would not have written this.
     """
     view = memoryview(stored)
     if len(view) <= FOOTER_BYTES:
@@ -64,6 +77,7 @@ def verify_pack(stored: bytes | memoryview, expected: PackId) -> Footer:
         raise Truncated(pack_words(expected), want=footer.body_bytes + FOOTER_BYTES, have=len(view))
     if bad := damaged_leaves(body, footer):
         raise Corrupt(pack_words(expected), damage(bad))
+    check_padding(body, footer, expected)
     return footer
 
 
@@ -82,6 +96,8 @@ class LeafVerifier:
         self._leaf = blake3()
         self._leaves: list[bytes] = []
         self._footer = bytearray()
+        self._tail = b""
+        """The end of the body: where padding is."""
 
     def feed(self, piece: bytes | memoryview) -> None:
         """Take the next bytes of the pack."""
@@ -91,6 +107,8 @@ class LeafVerifier:
             part = view[:room]
             self._leaf.update(part)
             self._at += len(part)
+            if self._at > self._body_bytes - BLOCK_BYTES:
+                self._tail = (self._tail + bytes(part))[-BLOCK_BYTES:]
             view = view[len(part) :]
             if self._at % LEAF_BYTES == 0 or self._at == self._body_bytes:
                 self._leaves.append(self._leaf.digest())
@@ -102,7 +120,7 @@ class LeafVerifier:
         """Judge.
 
         Raises:
-            Truncated, Corrupt: as `verify_pack`.
+            Truncated, Corrupt, Malformed: as `verify_pack`.
         """
         if self._at != self._size or self._body_bytes <= 0:
             raise Truncated(pack_words(self._expected), want=max(self._size, FOOTER_BYTES + 1), have=self._at)
@@ -112,6 +130,7 @@ class LeafVerifier:
         bad = [n for n, (one, other) in enumerate(zip(self._leaves, footer.leaves, strict=True)) if one != other]
         if bad:
             raise Corrupt(pack_words(self._expected), damage(bad))
+        check_padding(self._tail, footer, self._expected)
         return footer
 
 

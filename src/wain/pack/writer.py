@@ -39,7 +39,8 @@ class SealedPack:
 
     id: PackId
     kind: ChunkType
-    stored: bytes
+    stored: memoryview
+    """Read-only. A view, because a copy of 64 MiB is memory that a backup does not need."""
     chunks: tuple[PackedChunk, ...]
 
 
@@ -119,7 +120,7 @@ class PackWriter:
             leaves = leaf_hashes(body)
         footer = encode_footer(Footer(self._kind, len(self._out), index_offset, len(sealed), leaves))
         self._out += footer
-        pack = SealedPack(pack_id(footer), self._kind, bytes(self._out), index.chunks)
+        pack = SealedPack(pack_id(footer), self._kind, memoryview(self._out).toreadonly(), index.chunks)
         self._out = bytearray()
         prove(pack, self._key, namer)
         return pack
@@ -135,7 +136,7 @@ def prove(pack: SealedPack, key: PackKey, namer: Namer) -> None:
     Raises:
         Corrupt, Malformed, CommitmentMismatch: the bytes in memory are not the pack that was meant.
     """
-    view = memoryview(pack.stored)
+    view = pack.stored
     verify_pack(view, pack.id)
     reader = PackReader(lambda at, size: view[at : at + size], len(view), pack.id, key)
     if reader.kind is not pack.kind or reader.index.chunks != pack.chunks:

@@ -16,7 +16,7 @@ from typing import Protocol
 class Objects(Protocol):
     """Immutable objects. There is no overwrite."""
 
-    def create(self, name: str, body: bytes) -> bool:
+    def create(self, name: str, body: bytes | memoryview) -> bool:
         """Store `body` durably under `name`. Return False, and change nothing, when `name` exists."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:

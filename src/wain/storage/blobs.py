@@ -18,10 +18,13 @@ from wain.pageblob.layout import MAX_BLOB_LIMIT_BYTES
 from wain.pageblob.names import check_blob, check_container
 from wain.storage.api import PageBlob
 from wain.storage.durable import fsync_dir, make_dirs, read_exactly, reading, write_all, write_error, writing
+from wain.storage.uncached import UncachedFile
 
 MAX_WRITE_BYTES: Final = 4 * MIB
 """Azure, Put Page: at most 4 MiB."""
 _MOST_OPEN: Final = 32
+_EARLY_BYTES: Final = MIB
+"""Writes of this size and more are worth a write-back of their own."""
 _GOING: Final = ".gone-"
 _COMING: Final = ".new-"
 
@@ -140,6 +143,9 @@ class DirectoryPageBlobs:
             raise Refused(f"pages up to {offset + len(body)} lie outside {container}/{blob} of {size} bytes")
         with self._failing(container, blob, len(body)):
             write_all(fd, body, offset)
+            if len(body) >= _EARLY_BYTES:
+                # Starts writing back at once, so that the flush has little left to wait for. It promises nothing.
+                os.posix_fadvise(fd, offset, len(body), os.POSIX_FADV_DONTNEED)
 
     def flush(self, container: str, blob: str) -> None:
         """Return when everything written to the blob is durable."""
@@ -175,6 +181,10 @@ class DirectoryPageBlobs:
         if len(body) != length:
             raise Truncated(where, want=offset + length, have=offset + len(body))
         return body
+
+    def uncached(self, container: str, blob: str) -> UncachedFile:
+        """Open a blob for reading from its medium, past the page cache. Close it."""
+        return UncachedFile(self._path(container, blob), f"{container}/{blob}")
 
     def delete_container(self, container: str) -> None:
         """Remove a container and its blobs; nothing happens when it is not there."""

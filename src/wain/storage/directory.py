@@ -101,7 +101,7 @@ class DirectoryObjects:
     def _path(self, name: str) -> Path:
         return self._root.joinpath(*check_name(name))
 
-    def create(self, name: str, body: bytes) -> bool:
+    def create(self, name: str, body: bytes | memoryview) -> bool:
         """Store `body` durably under `name`. Return False, and change nothing, when `name` exists."""
         path = self._path(name)
         self._settle(path.parent)

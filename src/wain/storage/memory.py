@@ -15,7 +15,7 @@ class MemoryObjects:
     def __init__(self) -> None:
         self._bodies: dict[str, bytes] = {}
 
-    def create(self, name: str, body: bytes) -> bool:
+    def create(self, name: str, body: bytes | memoryview) -> bool:
         """Store `body` under `name`. Return False, and change nothing, when `name` exists."""
         check_name(name)
         if name in self._bodies:

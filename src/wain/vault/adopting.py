@@ -21,12 +21,14 @@ from wain.tree.manifest import check_signature, decode_manifest, point_id
 from wain.tree.receipt import decode_receipt
 from wain.vault import rows
 from wain.vault.catalog import condemned, expired, facts, registrations
+from wain.vault.columns import CatalogDamaged
 from wain.vault.objects import PREFIXES, Fact, Kind, expired_name, pack_name, parse_fact, point_name, seal_name
 from wain.vault.records import (
     Countersigned,
     Deficits,
     Expired,
     KeptPoint,
+    KeptSlots,
     Loss,
     Registered,
     Released,
@@ -111,6 +113,8 @@ def adopt_one(site: Site, rid: RegistrationId, problems: list[Problem]) -> int:
         try:
             take_in(site, fact.name, site.objects.read(fact.name))
             done += fact.kind is not Kind.LOSS
+        except CatalogDamaged:
+            raise  # The object is not at fault.
         except DataError as error:
             problems.append(Problem(fact.name, str(error)))
             if fact.kind is Kind.REGISTRATION:
@@ -158,7 +162,7 @@ def _registration(_site: Site, fact: Fact, body: bytes) -> Change:
 
 
 def _keys(_site: Site, fact: Fact, body: bytes) -> Change:
-    slots = decode_slots(body)
+    slots = decode_slots(decode(KeptSlots, body).slots)
     _same("key slots", (slots.registration, fact.registration), (slots.epoch, fact.number))
     newer = update(registrations).where(registrations.c.id == fact.registration)
     newer = newer.where(registrations.c.key_epoch < fact.number).values(key_epoch=fact.number)

@@ -14,17 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     Column,
     Connection,
     ForeignKey,
     Index,
-    Integer,
-    LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
     create_engine,
     delete,
@@ -33,8 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from wain.base.errors import Corrupt, UnknownVersion, WriteFailed
+from wain.base.errors import UnknownVersion, WriteFailed
 from wain.base.ids import PackId
+from wain.vault.columns import FLAG, HASH, NUMBER, RESTORE_KEY, UUID, WHAT, WHOLE, WORDS, CatalogDamaged
 
 BUSY_SECONDS: Final = 60.0
 BATCH_ROWS: Final = 5000
@@ -43,24 +39,24 @@ metadata: Final = MetaData()
 
 
 def _registration(*, primary: bool = True) -> Column[bytes]:
-    return Column("registration", LargeBinary, ForeignKey("registrations.id"), primary_key=primary, nullable=False)
+    return Column("registration", UUID, ForeignKey("registrations.id"), primary_key=primary, nullable=False)
 
 
 registrations: Final = Table(
     "registrations",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("sign_key", LargeBinary, nullable=False),
-    Column("restore_key", LargeBinary, nullable=False),
-    Column("registered_at", BigInteger, nullable=False),
-    Column("key_epoch", Integer, nullable=False),
-    Column("retention_number", Integer, nullable=False),
-    Column("daily", Integer),
-    Column("weekly", Integer),
-    Column("monthly", Integer),
-    Column("yearly", Integer),
-    Column("generation", Integer, nullable=False),
+    Column("id", UUID, primary_key=True),
+    Column("name", WORDS, nullable=False),
+    Column("sign_key", HASH, nullable=False),
+    Column("restore_key", RESTORE_KEY, nullable=False),
+    Column("registered_at", WHOLE, nullable=False),
+    Column("key_epoch", NUMBER, nullable=False),
+    Column("retention_number", NUMBER, nullable=False),
+    Column("daily", NUMBER),
+    Column("weekly", NUMBER),
+    Column("monthly", NUMBER),
+    Column("yearly", NUMBER),
+    Column("generation", NUMBER, nullable=False),
     sqlite_with_rowid=False,
 )
 """Generation: the number of the newest loss record, 0 before the first."""
@@ -69,8 +65,8 @@ packs: Final = Table(
     "packs",
     metadata,
     _registration(),
-    Column("pack", LargeBinary, primary_key=True),
-    Column("stored_bytes", BigInteger, nullable=False),
+    Column("pack", HASH, primary_key=True),
+    Column("stored_bytes", WHOLE, nullable=False),
     sqlite_with_rowid=False,
 )
 """The packs that are in the vault, verified and durable. A pack without a row counts as absent."""
@@ -79,15 +75,15 @@ points: Final = Table(
     "points",
     metadata,
     _registration(),
-    Column("seq", Integer, primary_key=True),
-    Column("point", LargeBinary, nullable=False),
-    Column("previous", LargeBinary, nullable=False),
-    Column("received_at", BigInteger, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("packs", Integer, nullable=False),
-    Column("stored_bytes", BigInteger, nullable=False),
-    Column("seed", LargeBinary),
-    Column("state", Text, nullable=False),
+    Column("seq", NUMBER, primary_key=True),
+    Column("point", HASH, nullable=False),
+    Column("previous", HASH, nullable=False),
+    Column("received_at", WHOLE, nullable=False),
+    Column("created_at", WHOLE, nullable=False),
+    Column("packs", NUMBER, nullable=False),
+    Column("stored_bytes", WHOLE, nullable=False),
+    Column("seed", UUID),
+    Column("state", WORDS, nullable=False),
     UniqueConstraint("registration", "point"),
     sqlite_with_rowid=False,
 )
@@ -96,9 +92,9 @@ gaps: Final = Table(
     "gaps",
     metadata,
     _registration(),
-    Column("seq", Integer, primary_key=True),
-    Column("pack", LargeBinary, primary_key=True),
-    Column("lost", Boolean, nullable=False),
+    Column("seq", NUMBER, primary_key=True),
+    Column("pack", HASH, primary_key=True),
+    Column("lost", FLAG, nullable=False),
     Index("gaps_by_pack", "registration", "pack"),
     Index("gaps_by_lost", "registration", "seq", "lost"),
     sqlite_with_rowid=False,
@@ -109,21 +105,21 @@ seeds: Final = Table(
     "seeds",
     metadata,
     _registration(),
-    Column("seed", LargeBinary, primary_key=True),
-    Column("device", LargeBinary, nullable=False),
-    Column("order_name", Text, nullable=False),
-    Column("container", Text, nullable=False),
-    Column("seal_hash", LargeBinary, nullable=False),
-    Column("manifest_hash", LargeBinary, nullable=False),
-    Column("packs", Integer, nullable=False),
-    Column("stored_bytes", BigInteger, nullable=False),
-    Column("deficit_number", Integer, nullable=False),
-    Column("deficits", Integer, nullable=False),
-    Column("deficits_at", BigInteger),
-    Column("released_at", BigInteger),
-    Column("received_at", BigInteger),
-    Column("countersigned_at", BigInteger),
-    Column("state", Text, nullable=False),
+    Column("seed", UUID, primary_key=True),
+    Column("device", UUID, nullable=False),
+    Column("order_name", WORDS, nullable=False),
+    Column("container", WORDS, nullable=False),
+    Column("seal_hash", HASH, nullable=False),
+    Column("manifest_hash", HASH, nullable=False),
+    Column("packs", NUMBER, nullable=False),
+    Column("stored_bytes", WHOLE, nullable=False),
+    Column("deficit_number", NUMBER, nullable=False),
+    Column("deficits", NUMBER, nullable=False),
+    Column("deficits_at", WHOLE),
+    Column("released_at", WHOLE),
+    Column("received_at", WHOLE),
+    Column("countersigned_at", WHOLE),
+    Column("state", WORDS, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -131,8 +127,8 @@ transit: Final = Table(
     "transit",
     metadata,
     _registration(),
-    Column("pack", LargeBinary, primary_key=True),
-    Column("seed", LargeBinary, primary_key=True),
+    Column("pack", HASH, primary_key=True),
+    Column("seed", UUID, primary_key=True),
     sqlite_with_rowid=False,
 )
 """The packs of every seed that is announced and neither imported nor released."""
@@ -141,9 +137,9 @@ expired: Final = Table(
     "expired",
     metadata,
     _registration(),
-    Column("seq", Integer, primary_key=True),
-    Column("point", LargeBinary, nullable=False),
-    Column("expired_at", BigInteger, nullable=False),
+    Column("seq", NUMBER, primary_key=True),
+    Column("point", HASH, nullable=False),
+    Column("expired_at", WHOLE, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -151,7 +147,7 @@ facts: Final = Table(
     "facts",
     metadata,
     _registration(),
-    Column("name", Text, primary_key=True),
+    Column("name", WORDS, primary_key=True),
     sqlite_with_rowid=False,
 )
 """The names of the small objects this catalog has taken in."""
@@ -160,8 +156,8 @@ leases: Final = Table(
     "leases",
     metadata,
     _registration(),
-    Column("pack", LargeBinary, primary_key=True),
-    Column("until", BigInteger, nullable=False),
+    Column("pack", HASH, primary_key=True),
+    Column("until", WHOLE, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -169,8 +165,8 @@ condemned: Final = Table(
     "condemned",
     metadata,
     _registration(),
-    Column("pack", LargeBinary, primary_key=True),
-    Column("since", BigInteger, nullable=False),
+    Column("pack", HASH, primary_key=True),
+    Column("since", WHOLE, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -178,40 +174,46 @@ scrubs: Final = Table(
     "scrubs",
     metadata,
     _registration(),
-    Column("pack", LargeBinary, primary_key=True),
-    Column("verified_at", BigInteger, nullable=False),
+    Column("pack", HASH, primary_key=True),
+    Column("verified_at", WHOLE, nullable=False),
     sqlite_with_rowid=False,
 )
 
 FACT_TABLES: Final = (registrations, packs, points, gaps, seeds, transit, expired, facts)
 SESSION_TABLES: Final = (leases, condemned, scrubs)
 
-asked: Final = Table("asked", MetaData(), Column("pack", LargeBinary, primary_key=True), prefixes=["TEMPORARY"])
+asked: Final = Table("asked", MetaData(), Column("pack", HASH, primary_key=True), prefixes=["TEMPORARY"])
 """Pack ids of the current request, one table for each connection."""
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "CREATE TEMPORARY TABLE IF NOT EXISTS asked (pack BLOB PRIMARY KEY) WITHOUT ROWID",
 )
 _MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (metadata.create_all,)
 """Step n takes a catalog from version n to n + 1. Steps are only ever added."""
-_FILLED: Final = int.from_bytes(b"WAIN", "big")
-"""SQLite's application id of a catalog that a rebuild has gone through."""
+_FILLED: Final = int.from_bytes(b"WAI\0", "big")
+"""SQLite's application id of a catalog that a rebuild has gone through is this plus the version: one flipped bit in
+either number makes them differ, and is not taken for a newer Wain or an empty catalog."""
 
-
-class CatalogDamaged(Corrupt):
-    """SQLite cannot read the catalog. The objects are the truth: nothing is lost."""
-
-    hint = "Rebuild the vault's catalog: it is made again from the objects."
+_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_ERROR,  # Our statements are right: then the schema is not ours, or the file's format unknown.
+        sqlite3.SQLITE_CONSTRAINT,  # Our verbs keep all rules: then a row is there, or not there, that nobody wrote.
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
+"""What SQLite says of a file that was changed from outside."""
 
 
 class Catalog:
     """One catalog file. `read` and `write` are its transactions; both may be used from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create.
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """Open or create. One that is not `durable` is for scratch work: nothing is synced.
 
         Raises:
             UnknownVersion: written by a newer Wain.
@@ -221,12 +223,13 @@ class Catalog:
         self._path = path
         unclean = _has_bytes(path.with_name(f"{path.name}-wal"))
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
-        event.listen(self._engine, "connect", _on_connect)
+        self._durable = durable
+        event.listen(self._engine, "connect", self._on_connect)
         event.listen(self._engine, "begin", _on_begin)
         try:
             self._migrate()
             if unclean:
-                self._check()
+                self.check("quick_check")  # After an unclean stop (a write-ahead log was left), once.
         except BaseException:
             self.close()
             raise
@@ -252,13 +255,15 @@ class Catalog:
         try:
             yield
         except DBAPIError as error:
+            raise _translated(self._path, error.orig) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # From a new connection's first statements.
             raise _translated(self._path, error) from error
 
     @property
     def filled(self) -> bool:
         """True once a rebuild, even of an empty vault, went through: what the tables say is the whole truth."""
         with self.read() as connection:
-            return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one() == _FILLED)
+            return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
 
     def replace_facts(self, other: Path) -> None:
         """Take over the facts of another, closed catalog file, in one transaction; sessions begin anew."""
@@ -272,25 +277,40 @@ class Catalog:
                         connection.execute(delete(table))
                     for table in FACT_TABLES:
                         connection.exec_driver_sql(f"INSERT INTO {table.name} SELECT * FROM fresh.{table.name}")  # noqa: S608 - our own table names
-                    connection.exec_driver_sql(f"PRAGMA application_id={_FILLED}")
+                    connection.exec_driver_sql(f"PRAGMA application_id={_FILLED + len(_MIGRATIONS)}")
             finally:
                 raw.execute("DETACH DATABASE fresh")
 
     def _migrate(self) -> None:
         with self.write() as connection:
             found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if found > len(_MIGRATIONS):
-                raise UnknownVersion("the vault's catalog", have=found, known=len(_MIGRATIONS))
+            mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+            if mark and mark != _FILLED + found:
+                raise CatalogDamaged(WHAT, f"its version is {found}, and its application id {mark:#x} says otherwise")
+            if found > len(_MIGRATIONS) or found < 0:
+                raise UnknownVersion(WHAT, have=found, known=len(_MIGRATIONS))
             for step in _MIGRATIONS[found:]:
                 step(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version={len(_MIGRATIONS)}")
+            if found < len(_MIGRATIONS):
+                connection.exec_driver_sql(f"PRAGMA user_version={len(_MIGRATIONS)}")
+                connection.exec_driver_sql(f"PRAGMA application_id={mark and _FILLED + len(_MIGRATIONS)}")
 
-    def _check(self) -> None:
-        """After an unclean stop (a write-ahead log was left), look at the whole file once."""
+    def check(self, pragma: str = "integrity_check") -> None:
+        """Have SQLite look at every page, row and index.
+
+        Raises:
+            CatalogDamaged: the first thing that is wrong.
+        """
         with self.read() as connection:
-            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            verdict = connection.exec_driver_sql(f"PRAGMA {pragma}(1)").scalar_one()
         if verdict != "ok":
-            raise CatalogDamaged("the vault's catalog", str(verdict))
+            raise CatalogDamaged(WHAT, " ".join(str(verdict).split()))
+
+    def _on_connect(self, raw: sqlite3.Connection, _record: object) -> None:
+        # The driver must not begin transactions by itself: `_on_begin` says which sort.
+        raw.isolation_level = None
+        for pragma in (*_PRAGMAS, f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}"):
+            raw.execute(pragma)
 
 
 def fill_asked(connection: Connection, ids: Iterable[PackId]) -> None:
@@ -314,13 +334,6 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, A
         connection.execute(statement, batch)
 
 
-def _on_connect(raw: sqlite3.Connection, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_on_begin` says which sort.
-    raw.isolation_level = None
-    for pragma in _PRAGMAS:
-        raw.execute(pragma)
-
-
 def _on_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("wain_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -333,8 +346,11 @@ def _has_bytes(path: Path) -> bool:
         return False
 
 
-def _translated(path: Path, error: DBAPIError) -> Corrupt | WriteFailed:
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return CatalogDamaged("the vault's catalog", str(error.orig))
-    return WriteFailed(f"the vault's catalog at {path}", str(error.orig))
+def _translated(path: Path, error: BaseException | None) -> CatalogDamaged | WriteFailed:
+    code = getattr(error, "sqlite_errorcode", None)
+    # Without a code it is the driver's word: text that is not UTF-8. A file that we may write and SQLite may not has
+    # a number in its header that asks for a newer SQLite.
+    barred = code is not None and code & 0xFF == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+    if code is None or barred or code & 0xFF in _DAMAGE:
+        return CatalogDamaged(WHAT, str(error))
+    return WriteFailed(f"the vault's catalog at {path}", str(error))

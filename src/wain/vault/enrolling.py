@@ -2,7 +2,7 @@
 
 from sqlalchemy import Row, select
 
-from wain.base.errors import Missing, Refused
+from wain.base.errors import DataError, Missing, Refused
 from wain.base.ids import RegistrationId
 from wain.base.moment import from_ns
 from wain.keys.secret import RESTORE_PUBLIC_BYTES
@@ -10,9 +10,10 @@ from wain.keys.signing import PUBLIC_KEY_BYTES
 from wain.keys.slots import decode_slots
 from wain.vault.adopting import adopt, adopt_one, keep
 from wain.vault.catalog import registrations
+from wain.vault.columns import our_row
 from wain.vault.objects import keys_name, registration_name
 from wain.vault.points import protected
-from wain.vault.records import MAX_NAME_BYTES, Registered, encode
+from wain.vault.records import MAX_NAME_BYTES, KeptSlots, Registered, decode, decode_unchecked, encode
 from wain.vault.site import Site
 from wain.wire.vault import ProtectionState, Registration
 
@@ -60,18 +61,33 @@ def list_registrations(site: Site) -> list[Registration]:
 
 
 def stored_slots(site: Site, rid: RegistrationId) -> bytes:
-    """Return the newest key slots of a registration."""
-    return site.objects.read(keys_name(rid, site.row(rid).key_epoch))
+    """Return the newest key slots of a registration, as the agent made them.
+
+    A damaged record is the verification's finding. Here its slots count all the same, as far as they can be read: each
+    commits to its own key, so that a wrong bit opens nothing, and another slot may still open everything.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    return decode_unchecked(KeptSlots, site.objects.read(keys_name(rid, site.row(rid).key_epoch))).slots
 
 
 def _enrol(site: Site, wanted: Registration, slots_name: str, key_slots: bytes) -> None:
     # Until the registration's record is there, slots are what a killed attempt left: they unlock nothing.
-    if not site.objects.create(slots_name, key_slots) and site.objects.read(slots_name) != key_slots:
+    slots = encode(KeptSlots(key_slots), site.signer)
+    if not site.objects.create(slots_name, slots) and not _holds(site.objects.read(slots_name), key_slots):
         site.objects.set_aside(slots_name)
-        site.objects.create(slots_name, key_slots)
+        site.objects.create(slots_name, slots)
     record = Registered(wanted.id, wanted.name, wanted.sign_key, wanted.restore_key, site.clock())
     keep(site, registration_name(wanted.id), encode(record, site.signer))
-    keep(site, slots_name, key_slots)
+    keep(site, slots_name, slots)
+
+
+def _holds(body: bytes, key_slots: bytes) -> bool:
+    try:
+        return decode(KeptSlots, body).slots == key_slots
+    except DataError:
+        return False
 
 
 def _check(wanted: Registration) -> None:
@@ -82,11 +98,12 @@ def _check(wanted: Registration) -> None:
 
 
 def _registration(row: Row[tuple[object, ...]], *, whole: bool) -> Registration:
-    return Registration(
-        id=RegistrationId(row.id),
-        name=row.name,
-        sign_key=row.sign_key,
-        restore_key=row.restore_key,
-        state=ProtectionState.PROTECTED if whole else ProtectionState.IR_PENDING,
-        registered_at=from_ns(row.registered_at),
-    )
+    with our_row():
+        return Registration(
+            id=RegistrationId(row.id),
+            name=row.name,
+            sign_key=row.sign_key,
+            restore_key=row.restore_key,
+            state=ProtectionState.PROTECTED if whole else ProtectionState.IR_PENDING,
+            registered_at=from_ns(row.registered_at),
+        )

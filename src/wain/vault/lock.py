@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from wain.base.errors import RemoteError
 
+LOCK_FILE: Final = "lock"
 WAIT_SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.02
 

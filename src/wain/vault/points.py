@@ -11,6 +11,7 @@ from wain.tree.manifest import Manifest, check_signature, point_id
 from wain.vault import rows
 from wain.vault.adopting import adopt, adopt_one, keep
 from wain.vault.catalog import expired, fill_asked, points, seeds
+from wain.vault.columns import our_row
 from wain.vault.objects import point_name
 from wain.vault.records import KeptPoint, encode
 from wain.vault.site import Site
@@ -84,16 +85,17 @@ def protected(connection: Connection, rid: RegistrationId) -> bool:
 
 
 def _point(row: Row[tuple[object, ...]]) -> RecoveryPoint:
-    return RecoveryPoint(
-        id=PointId(row.point),
-        seq=row.seq,
-        state=PointState(row.state),
-        received_at=from_ns(row.received_at),
-        created_at=from_ns(row.created_at),
-        packs=row.packs,
-        stored_bytes=row.stored_bytes,
-        seed=None if row.seed is None else SeedId(row.seed),
-    )
+    with our_row():
+        return RecoveryPoint(
+            id=PointId(row.point),
+            seq=row.seq,
+            state=PointState(row.state),
+            received_at=from_ns(row.received_at),
+            created_at=from_ns(row.created_at),
+            packs=row.packs,
+            stored_bytes=row.stored_bytes,
+            seed=None if row.seed is None else SeedId(row.seed),
+        )
 
 
 def _check_place(connection: Connection, manifest: Manifest, point: PointId) -> None:

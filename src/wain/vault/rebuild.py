@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,8 @@ from wain.vault.objects import packs_prefix, parse_pack, registration_name
 from wain.vault.site import MAX_STORED_BYTES, Site
 
 CATALOG_FILE: Final = "catalog.sqlite"
-_FRESH_FILE: Final = "catalog.fresh"
-_SIDES: Final = ("", "-wal", "-shm")
+FRESH_FILE: Final = "catalog.fresh"
+SIDES: Final = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,43 @@ def rebuild(site: Site, root: Path) -> RebuildReport:
     reads its bytes.
     """
     with site.lock:
-        fresh = root / _FRESH_FILE
-        _remove(fresh)
-        catalog = Catalog(fresh)
-        try:
-            beside = replace(site, catalog=catalog)
-            problems: list[Problem] = []
-            for rid in stored_ids(beside):
-                name = registration_name(rid)
-                # A damaged record is named by `adopt` below; without it nothing of the server can be taken in.
-                with contextlib.suppress(DataError):
-                    take_in(beside, name, beside.objects.read(name))
-                    problems += _count_packs(beside, rid)
-            report = _report(beside, problems + adopt(beside))
-        finally:
-            catalog.close()
-        site.catalog.replace_facts(fresh)
-        _remove(fresh)
+        with fresh_catalog(site, root) as (beside, problems):
+            report = _report(beside, problems)
+        site.catalog.replace_facts(root / FRESH_FILE)
+        _remove(root / FRESH_FILE)
         site.unsure = False
     return report
+
+
+@contextmanager
+def fresh_catalog(
+    site: Site, root: Path, count: Callable[[Site, RegistrationId], list[Problem]] | None = None
+) -> Iterator[tuple[Site, list[Problem]]]:
+    """Make a catalog of the objects alone, in a file of its own, and hand out the site that stands on it.
+
+    `count` says which packs count, by default `count_packs`. The caller holds the lock, and removes or uses the file.
+    """
+    fresh = root / FRESH_FILE
+    _remove(fresh)
+    catalog = Catalog(fresh, durable=False)
+    try:
+        beside = replace(site, catalog=catalog)
+        problems: list[Problem] = []
+        for rid in stored_ids(beside):
+            name = registration_name(rid)
+            # A damaged record is named by `adopt` below; without it nothing of the server can be taken in.
+            with contextlib.suppress(DataError):
+                take_in(beside, name, beside.objects.read(name))
+                problems += (count or count_packs)(beside, rid)
+        problems += adopt(beside)
+        yield beside, problems
+    finally:
+        catalog.close()
+
+
+def drop_fresh(root: Path) -> None:
+    """Remove the file of `fresh_catalog`."""
+    _remove(root / FRESH_FILE)
 
 
 def set_catalog_aside(root: Path) -> None:
@@ -67,12 +86,13 @@ def set_catalog_aside(root: Path) -> None:
     number = 0
     while (root / f"{CATALOG_FILE}.damaged-{number}").exists():
         number += 1
-    for side in _SIDES:
+    for side in SIDES:
         with writing(CATALOG_FILE), contextlib.suppress(FileNotFoundError):
             os.rename(root / f"{CATALOG_FILE}{side}", root / f"{CATALOG_FILE}.damaged-{number}{side}")
 
 
-def _count_packs(site: Site, rid: RegistrationId) -> list[Problem]:
+def count_packs(site: Site, rid: RegistrationId) -> list[Problem]:
+    """Count the packs whose objects have a plausible size. Return the objects that cannot be packs."""
     problems: list[Problem] = []
 
     def found() -> Iterator[dict[str, Any]]:
@@ -97,6 +117,6 @@ def _report(site: Site, problems: list[Problem]) -> RebuildReport:
 
 
 def _remove(path: Path) -> None:
-    for side in _SIDES:
+    for side in SIDES:
         with writing(str(path)), contextlib.suppress(FileNotFoundError):
             os.unlink(f"{path}{side}")

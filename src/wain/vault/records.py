@@ -1,7 +1,8 @@
 """The small records a vault writes itself, each signed with the vault's key (FORMAT.md, "Records").
 
 A record proves which vault wrote it and that it is whole; a host that holds the vault's key can still lie. What the
-agent signed (manifests, seals, key slots) is kept byte for byte and is not wrapped again, except in a kept point.
+agent made (manifests, key slots, seals) is kept byte for byte: the first two inside a record, a seal as it is, because
+it is signed as a whole.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ VERSION: Final = 1
 RECORD_DOMAIN: Final = b"wain vault record v1"
 MAX_NAME_BYTES: Final = 1024
 MAX_WHERE_BYTES: Final = 4096
+MAX_SLOTS_BYTES: Final = 4096
 
 
 _TRAILER_BYTES: Final = signing.PUBLIC_KEY_BYTES + signing.SIGNATURE_BYTES
@@ -47,6 +49,13 @@ class Registered:
     sign_key: bytes
     restore_key: bytes
     registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSlots:
+    """Key slots as the agent made them (keys/FORMAT.md): any flipped bit shows without a passphrase."""
+
+    slots: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,7 @@ class Countersigned:
 
 
 Record: TypeAlias = (
-    Registered | RetentionSet | KeptPoint | Expired | Released | Deficits | Loss | Receipt | Countersigned
+    Registered | KeptSlots | RetentionSet | KeptPoint | Expired | Released | Deficits | Loss | Receipt | Countersigned
 )
 R = TypeVar("R", bound=Record)
 
@@ -126,11 +135,19 @@ class Signer:
 
     def __init__(self, secret: Secret) -> None:
         self._secret = secret
-        self.public = signing.public_key(secret)
+        self._public = signing.public_key(secret)
+
+    @property
+    def public(self) -> bytes:
+        """The raw Ed25519 public key."""
+        return self._public
 
     def sign(self, domain: bytes, body: bytes) -> bytes:
         """Return the vault's signature over `body` in `domain`."""
         return signing.sign(self._secret, domain, body)
+
+    def check(self) -> None:
+        """Do nothing: this key is whole. One that is not raises here, before a verb does half of its work."""
 
     def __repr__(self) -> str:
         return f"Signer({self.public.hex()})"
@@ -159,14 +176,28 @@ def decode(kind: type[R], body: bytes) -> R:
         Truncated, WrongMagic, UnknownVersion, Malformed, TooLarge: not such a record.
         Corrupt: the signature does not verify.
     """
-    layout = _LAYOUTS[kind]
-    read = Decoder(layout.what, body, layout.magic, VERSION)
-    record = layout.read(read)
+    record, read = _fields(kind, body)
     key, signature = read.take(signing.PUBLIC_KEY_BYTES), read.take(signing.SIGNATURE_BYTES)
     read.finish()
     signing.verify(key, RECORD_DOMAIN, body[: -signing.SIGNATURE_BYTES], signature)
-    assert isinstance(record, kind)
     return record
+
+
+def decode_unchecked(kind: type[R], body: bytes) -> R:
+    """Return a record's fields whatever its signature says: only for content that proves itself to its reader.
+
+    Raises:
+        Truncated, WrongMagic, UnknownVersion, Malformed, TooLarge: the fields cannot be read.
+    """
+    return _fields(kind, body)[0]
+
+
+def _fields(kind: type[R], body: bytes) -> tuple[R, Decoder]:
+    layout = _LAYOUTS[kind]
+    read = Decoder(layout.what, body, layout.magic, VERSION)
+    record = layout.read(read)
+    assert isinstance(record, kind)
+    return record, read
 
 
 def _moment(read: Decoder) -> datetime:
@@ -190,6 +221,14 @@ def _read_registered(read: Decoder) -> Registered:
         read.take(RESTORE_PUBLIC_BYTES),
         _moment(read),
     )
+
+
+def _write_slots(out: Encoder, record: KeptSlots) -> None:
+    out.blob(record.slots)
+
+
+def _read_slots(read: Decoder) -> KeptSlots:
+    return KeptSlots(read.blob(MAX_SLOTS_BYTES, field="the length of the slots"))
 
 
 def _write_retention(out: Encoder, record: RetentionSet) -> None:
@@ -297,6 +336,7 @@ def _check_order(read: Decoder, packs: list[PackId] | tuple[PackId, ...]) -> Non
 
 _LAYOUTS: Final[Mapping[type, _Layout]] = {
     Registered: _Layout(b"WAINREGI", "registration record", _write_registered, _read_registered),
+    KeptSlots: _Layout(b"WAINSLOT", "kept key slots", _write_slots, _read_slots),
     RetentionSet: _Layout(b"WAINRETE", "retention record", _write_retention, _read_retention),
     KeptPoint: _Layout(b"WAINKEPT", "kept point", _write_kept, _read_kept),
     Expired: _Layout(b"WAINEXPI", "tombstone", _write_expired, _read_expired),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from sqlalchemy import select
 
@@ -25,20 +25,20 @@ from wain.storage.durable import make_dirs
 from wain.tree.receipt import decode_receipt
 from wain.vault import enrolling, expiring, importing, points, storing
 from wain.vault.adopting import adopt, keep
-from wain.vault.catalog import Catalog, CatalogDamaged, seeds
+from wain.vault.catalog import Catalog, seeds
 from wain.vault.checking import WHOLE, Check, CheckReport, Slice
 from wain.vault.collect import CollectOptions, CollectReport, collect
+from wain.vault.columns import CatalogDamaged, our_row
+from wain.vault.comparing import check_schema
 from wain.vault.key import load_signer
-from wain.vault.lock import WriteLock
+from wain.vault.lock import LOCK_FILE, WriteLock
 from wain.vault.objects import countersigned_name, pack_name
 from wain.vault.rebuild import CATALOG_FILE, RebuildReport, rebuild, set_catalog_aside
 from wain.vault.records import Countersigned, Expired, decode, encode
 from wain.vault.rows import SeedState
 from wain.vault.site import Site
+from wain.vault.strays import OBJECTS_DIR
 from wain.wire.vault import ImportReport, Presence, Receipt, RecoveryPoint, Registration, SeedRef
-
-LOCK_FILE: Final = "lock"
-OBJECTS_DIR: Final = "objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Vault:
         """Say for each pack where it is, and pin those that are here for `storing.LEASE`."""
         return storing.presence(self._site, rid, packs)
 
-    def put_pack(self, rid: RegistrationId, pack: PackId, body: bytes) -> bool:
+    def put_pack(self, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
         """Store a pack."""
         return storing.put_pack(self._site, rid, pack, body)
 
@@ -217,21 +217,22 @@ class Vault:
         self._site.row(rid)
         with self._site.catalog.read() as connection:
             found = connection.execute(select(seeds).where(seeds.c.registration == rid).order_by(seeds.c.seed)).all()
-        return [
-            SeedStatus(
-                SeedId(row.seed),
-                DeviceId(row.device),
-                row.order_name,
-                row.container,
-                SeedState(row.state),
-                row.packs,
-                row.stored_bytes,
-                row.deficits,
-                None if row.received_at is None else from_ns(row.received_at),
-                None if row.countersigned_at is None else from_ns(row.countersigned_at),
-            )
-            for row in found
-        ]
+        with our_row():
+            return [
+                SeedStatus(
+                    SeedId(row.seed),
+                    DeviceId(row.device),
+                    row.order_name,
+                    row.container,
+                    SeedState(row.state),
+                    row.packs,
+                    row.stored_bytes,
+                    row.deficits,
+                    None if row.received_at is None else from_ns(row.received_at),
+                    None if row.countersigned_at is None else from_ns(row.countersigned_at),
+                )
+                for row in found
+            ]
 
     def receipt(self, rid: RegistrationId, seed: SeedId) -> Receipt | None:
         """Return the receipt of a seed, or None while there is none."""
@@ -258,17 +259,22 @@ class Vault:
         return collect(self._site, CollectOptions() if options is None else options)
 
     def verify(self, progress: Progress | None = None, *, set_aside: bool = False) -> CheckReport:
-        """Read every pack from the medium and check every bit; findings are named to the leaf."""
-        return Check(self._site, WHOLE, progress or Silent(), set_aside=set_aside).run()
+        """Read every file from the medium and check every bit; findings are named to the leaf.
+
+        Packs, records, the key, the catalog against the objects, and files that are no part of a vault.
+        """
+        return Check(self._site, WHOLE, progress or Silent(), set_aside=set_aside).run_whole(self._root)
 
     def scrub(self, part: Slice, progress: Progress | None = None) -> CheckReport:
         """Check one slice of the packs, and set damaged ones aside so that they can be healed."""
         return Check(self._site, part, progress or Silent(), set_aside=True).run()
 
     def rebuild(self) -> RebuildReport:
-        """Make the catalog again from the objects. One that SQLite cannot read is set aside first."""
+        """Make the catalog again from the objects. One that SQLite finds unsound is set aside first."""
         with self._site.lock:
             try:
+                self._site.catalog.check()
+                check_schema(self._site, self._root)
                 return rebuild(self._site, self._root)
             except CatalogDamaged:
                 self._site.catalog.close()
@@ -282,7 +288,7 @@ def _opened(site: Site, root: Path) -> Site:
     try:
         if not site.catalog.filled:
             rebuild(site, root)
-        with site.writing(adopt):
+        with site.mending(adopt):
             return site
     except BaseException:
         site.catalog.close()

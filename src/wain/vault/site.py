@@ -36,7 +36,18 @@ class Site:
 
     @contextmanager
     def writing(self, adopt: Callable[["Site"], object]) -> Iterator[None]:
-        """Hold the right to write. What an earlier, broken verb left is adopted first."""
+        """Hold the right to write. What an earlier, broken verb left is adopted first.
+
+        Raises:
+            KeyDamaged: the vault's key cannot sign. No verb does half of its work first.
+        """
+        self.signer.check()
+        with self.mending(adopt):
+            yield
+
+    @contextmanager
+    def mending(self, adopt: Callable[["Site"], object]) -> Iterator[None]:
+        """Hold the same right for what signs nothing: bringing the catalog up to the objects."""
         with self.lock:
             if self.unsure:
                 adopt(self)
@@ -107,6 +118,16 @@ class Site:
         Raises:
             DataError: missing or damaged; names the leaf.
         """
+        stored = self.read_stored(rid, pack)
+        verify_pack(stored, pack)
+        return len(stored)
+
+    def read_stored(self, rid: RegistrationId, pack: PackId) -> bytes:
+        """Read a pack from the medium, past every cache.
+
+        Raises:
+            DataError: missing, unreadable, or larger than a pack may be.
+        """
         name = pack_name(rid, pack)
         size = self.objects.size(name)
         if size is None:
@@ -114,5 +135,4 @@ class Site:
         if size > MAX_STORED_BYTES:
             raise Truncated(f"pack {pack.hex()}", want=MAX_STORED_BYTES, have=size)
         self.objects.evict(name)
-        verify_pack(self.objects.read(name), pack)
-        return size
+        return self.objects.read(name)

@@ -19,7 +19,7 @@ LEASE: Final = timedelta(hours=96)
 """How long asking for a pack pins it (reliability.md 4.4). Shorter than any grace of the collection."""
 
 
-def put_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> bool:
+def put_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
     """Store a pack that came over the wire, and pin it. False when it was there already.
 
     Raises:
@@ -30,7 +30,7 @@ def put_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> bool
     if len(body) > MAX_STORED_BYTES:
         raise Refused(f"a pack of {len(body)} bytes is over the cap of {MAX_STORED_BYTES}")
     verify_pack(body, pack)
-    if decode_header(body[:HEADER_BYTES]).registration != rid:
+    if decode_header(bytes(body[:HEADER_BYTES])).registration != rid:
         raise Refused(f"pack {pack.hex()} was sealed for another registration")
     with site.writing(adopt):
         there = site.has_pack(rid, pack)
@@ -43,7 +43,7 @@ def put_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> bool
         return new
 
 
-def create_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> bool:
+def create_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
     """Create a pack's object. False when a whole one is there, left by a verb that was killed before it counted it.
 
     A damaged one is set aside (healing), never overwritten.
@@ -62,7 +62,7 @@ def create_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> b
     return True
 
 
-def take_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> bool:
+def take_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
     """Store a pack of a seed, read it again from the medium, then count it. False when it was there already.
 
     Raises:
@@ -85,7 +85,7 @@ def take_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes) -> boo
 def presence(site: Site, rid: RegistrationId, asked: Sequence[PackId]) -> list[Presence]:
     """Say where packs are, and pin those that are here. A whole pack that a killed verb left is counted now."""
     site.row(rid)
-    with site.writing(adopt):
+    with site.mending(adopt):
         with site.catalog.write() as connection:
             fill_asked(connection, asked)
             rows.lease_asked(connection, rid, site.clock() + LEASE)

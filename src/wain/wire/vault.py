@@ -140,7 +140,7 @@ class VaultApi(Protocol):
     def presence(self, rid: RegistrationId, packs: Sequence[PackId]) -> list[Presence]:
         """Say for each pack, in order, where it is. Asking pins the pack for the length of a job."""
 
-    def put_pack(self, rid: RegistrationId, pack: PackId, body: bytes) -> bool:
+    def put_pack(self, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
         """Store a pack. Verified without keys before it counts. False when it was there already."""
 
     def announce_seed(self, rid: RegistrationId, seal: bytes) -> None:

@@ -120,7 +120,9 @@ class Server:
         with self.view(point) as view:
             start = os.fsencode(self.root)
             found = dict(view.walk(b"/"))
-            return {os.fsdecode(path[len(start) + 1 :]): entry for path, entry in found.items() if len(path) > len(start)}
+            return {
+                os.fsdecode(path[len(start) + 1 :]): entry for path, entry in found.items() if len(path) > len(start)
+            }
 
     def content(self, name: str, point: PointId | None = None) -> bytes:
         """Return a file's bytes as a restore would write them."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unit.agent.engine import START, Server
-
 from wain.agent.job import Services, run_backup
 from wain.base.errors import Missing
 from wain.base.progress import Silent

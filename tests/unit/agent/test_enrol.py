@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from unit.agent.engine import PASSPHRASE, RECOVERY, Clock, Faulty
 
+from unit.agent.engine import PASSPHRASE, RECOVERY, Clock, Faulty
 from wain.agent.enrol import EnrolRequest, enrol
 from wain.agent.home import AgentHome
 from wain.agent.unlock import unlock, unlock_restore
@@ -81,7 +81,7 @@ def test_a_cut_at_any_local_write_is_gone_on_from(home, vault, cut: str, after: 
             real(self, *args)
         raise WriteFailed("the home", "cut")
 
-    with monkeypatch.context() as patch, pytest.raises(WriteFailed):
+    with monkeypatch.context() as patch, pytest.raises(WriteFailed):  # noqa: PT012
         patch.setattr(AgentHome, cut, strike)
         enrol(home, vault, REQUEST, Clock()())
     registration = enrol(home, vault, REQUEST, Clock()())

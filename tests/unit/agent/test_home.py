@@ -18,10 +18,10 @@ from wain.wire.vault import ProtectionState, Registration
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 HEAD = Head(7, PointId(b"p" * 32))
 SEED = SeedRecord("ab" * 16, "order-1", SeedState.WRITING, "cd" * 16, "/mnt/disk", "wain-x", "00" * 32, "11" * 32)
-REGISTRATION = Registration(
-    RegistrationId(b"r" * 16), "näme", b"s" * 32, b"k" * 1216, ProtectionState.PROTECTED, NOW
+REGISTRATION = Registration(RegistrationId(b"r" * 16), "näme", b"s" * 32, b"k" * 1216, ProtectionState.PROTECTED, NOW)
+POLICY = Policy(
+    (b"/data", b"/odd \xff\n name"), ("*.iso",), True, 10**12, True, initial=InitialBackup.OFFLINE, order="o-1"
 )
-POLICY = Policy((b"/data", b"/odd \xff\n name"), ("*.iso",), True, 10**12, True, initial=InitialBackup.OFFLINE, order="o-1")
 JOB = Job(
     "ab12", JobKind.BACKUP, JobState.COMPLETED_WITH_WARNINGS, NOW, NOW, "done", 1, 2, 3, 4, 5, 6, HEAD.point,
     (Problem(b"/odd \xff name", "it \udcff broke"),),
@@ -34,7 +34,15 @@ def home(tmp_path: Path) -> AgentHome:
 
 
 def test_nothing_is_made_by_looking(home: AgentHome) -> None:
-    assert home.enrolment() is home.keys() is home.policy() is home.seed() is home.head() is home.pinned_vault_key() is None
+    assert (
+        home.enrolment()
+        is home.keys()
+        is home.policy()
+        is home.seed()
+        is home.head()
+        is home.pinned_vault_key()
+        is None
+    )
     assert home.jobs() == []
     for need in (home.require_enrolment, home.require_keys, home.require_policy):
         with pytest.raises(Refused) as caught:

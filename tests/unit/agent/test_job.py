@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from unit.agent.engine import START, Clock, Faulty, Server
 
+from unit.agent.engine import START, Clock, Faulty, Server
 from wain.agent import sinks
 from wain.agent.home import AgentHome, Head
 from wain.agent.job import Services, run_backup
@@ -101,7 +101,7 @@ def test_without_registration_or_policy(tmp_path: Path, server: Server) -> None:
 
 class TestChain:
     def test_a_crash_between_the_commit_and_the_head(self, server: Server, monkeypatch) -> None:
-        with monkeypatch.context() as patch, pytest.raises(WriteFailed):
+        with monkeypatch.context() as patch, pytest.raises(WriteFailed):  # noqa: PT012
             patch.setattr(AgentHome, "save_head", lambda *_: (_ for _ in ()).throw(WriteFailed("home", "killed")))
             server.backup()
         assert len(server.vault.points(server.rid)) == 1

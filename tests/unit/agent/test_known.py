@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from unit.pack.packing import NAMER, pack
 
+from unit.pack.packing import NAMER, pack
 from wain.agent import known as knowns
 from wain.agent.known import KnownChunks
 from wain.base.errors import WriteFailed
@@ -33,9 +33,7 @@ def keep(known: KnownChunks, one: SealedPack) -> SealedPack:
 
 def fake(number: int, count: int) -> SealedPack:
     """A pack of many chunks that need no bytes."""
-    chunks = tuple(
-        PackedChunk(ChunkId(b"%08d%024d" % (number, at)), 0, at, 1) for at in range(count)
-    )
+    chunks = tuple(PackedChunk(ChunkId(b"%08d%024d" % (number, at)), 0, at, 1) for at in range(count))
     return SealedPack(PackId(b"%032d" % number), ChunkType.DATA, bytes(4096), chunks)
 
 
@@ -111,8 +109,8 @@ def test_claims_go_on_while_the_writer_spills(folder: Path) -> None:
             known.claim(ChunkId(b"f%031d" % number))
             number += 1
             for one in settled[-50:]:
-                if known.claim(one.chunks[0].chunk) or known.pack_of(one.chunks[0].chunk) != one.id:
-                    wrong.append(one)
+                first = one.chunks[0].chunk
+                wrong.extend([one] if known.claim(first) or known.pack_of(first) != one.id else [])
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from unit.agent.engine import MemorySink
 from unit.pack.packing import NAMER, OWNER, RESTORE
-
 from wain.agent import pipeline as pipelines
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Pipeline, PipelineParts
@@ -88,7 +88,7 @@ def test_chunks_of_earlier_runs_are_used_and_not_stored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at", [1, 2, 5])
 def test_a_failing_sink_ends_everything(tmp_path: Path, error: Exception, at: int) -> None:
     sink = MemorySink(fail_at=at, error=error)
-    with pytest.raises(type(error)) as caught, running(tmp_path, sink) as pipeline:
+    with pytest.raises(type(error)) as caught, running(tmp_path, sink) as pipeline:  # noqa: PT012
         for _ in range(60):
             pipeline.add(ChunkType.DATA, os.urandom(100_000))
         pipeline.flush()
@@ -99,7 +99,7 @@ def test_a_failing_sink_ends_everything(tmp_path: Path, error: Exception, at: in
 def test_a_dead_sink_is_noticed_by_adding_what_is_known_too(tmp_path: Path) -> None:
     """An unchanged source must not be walked for hours after the sink has died."""
     sink = MemorySink(fail_at=1)
-    with pytest.raises(WriteFailed), running(tmp_path, sink) as pipeline:
+    with pytest.raises(WriteFailed), running(tmp_path, sink) as pipeline:  # noqa: PT012
         pipeline.add(ChunkType.DATA, b"x")
         with pytest.raises(WriteFailed):
             pipeline.flush()
@@ -110,7 +110,7 @@ def test_a_dead_sink_is_noticed_by_adding_what_is_known_too(tmp_path: Path) -> N
 def test_the_chunks_of_a_failed_pack_are_not_taken_as_present_by_the_next_run(tmp_path: Path) -> None:
     bodies = [os.urandom(100_000) for _ in range(40)]
     broken = MemorySink(fail_at=2)
-    with pytest.raises(WriteFailed), running(tmp_path, broken) as pipeline:
+    with pytest.raises(WriteFailed), running(tmp_path, broken) as pipeline:  # noqa: PT012
         for body in bodies:
             pipeline.add(ChunkType.DATA, body)
         pipeline.flush()
@@ -132,7 +132,7 @@ def test_a_failing_commit_is_raised(tmp_path: Path) -> None:
         def commit(self) -> None:
             raise WriteFailed("t", "the last sync failed")
 
-    with pytest.raises(WriteFailed, match="last sync"), running(tmp_path, NoCommit()) as pipeline:
+    with pytest.raises(WriteFailed, match="last sync"), running(tmp_path, NoCommit()) as pipeline:  # noqa: PT012
         pipeline.add(ChunkType.DATA, b"x")
         pipeline.flush()
 
@@ -149,7 +149,7 @@ def test_bad_memory_in_the_pool_ends_the_job(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Compressor, "compress", flipped)
     sink = MemorySink()
-    with pytest.raises(DataError), running(tmp_path, sink) as pipeline:
+    with pytest.raises(DataError), running(tmp_path, sink) as pipeline:  # noqa: PT012
         pipeline.add(ChunkType.DATA, os.urandom(5000))
         pipeline.flush()
     assert not sink.packs
@@ -191,14 +191,14 @@ def test_the_reader_does_not_wait_for_ever_when_the_sink_dies_while_it_waits(tmp
             time.sleep(0.3)
             raise DeviceLost("unplugged")
 
-    with pytest.raises(DeviceLost), running(tmp_path, DiesLate()) as pipeline:
+    with pytest.raises(DeviceLost), running(tmp_path, DiesLate()) as pipeline:  # noqa: PT012
         for _ in range(50):
             pipeline.add(ChunkType.DATA, os.urandom(1 << 20))
 
 
 def test_ctrl_c_stops_the_threads_and_writes_nothing_more(tmp_path: Path) -> None:
     sink = MemorySink()
-    with pytest.raises(KeyboardInterrupt), running(tmp_path, sink) as pipeline:
+    with pytest.raises(KeyboardInterrupt), running(tmp_path, sink) as pipeline:  # noqa: PT012
         for _ in range(20):
             pipeline.add(ChunkType.DATA, os.urandom(200_000))
         raise KeyboardInterrupt

@@ -85,6 +85,17 @@ def test_files_with_holes_come_back(folder: tuple[Path, int], size: int, runs: l
         assert not reader.changed()
 
 
+def test_a_byte_of_nothing_stays_a_hole(folder: tuple[Path, int]) -> None:
+    sparse(folder[0] / "hole", 1)
+    (folder[0] / "byte").write_bytes(b"x")
+    with opened(folder, "hole") as reader:
+        assert is_sparse(reader.before)
+        assert reader.extents(1) == ((1, 0),)
+    with opened(folder, "byte") as reader:
+        assert reader.extents(1) == ()
+        assert reader.small(1) == b"x"
+
+
 def test_a_terabyte_of_nothing_reads_nothing(folder: tuple[Path, int]) -> None:
     sparse(folder[0] / "hole", 1 << 40)
     with opened(folder, "hole") as reader:
@@ -224,7 +235,7 @@ def test_every_fault_while_reading_is_a_source_error(folder, call: str, monkeypa
             reader.changed()
 
     read_it()
-    with monkeypatch.context() as patch, pytest.raises(SourceError, match="input/output error"):
+    with monkeypatch.context() as patch, pytest.raises(SourceError, match="input/output error"):  # noqa: PT012
         patch.setattr(os, call, broken)
         read_it()
 

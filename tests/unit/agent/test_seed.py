@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from unit.agent.engine import Faulty
 from unit.agent.road import ORDER, Road
-
 from wain.agent import seed as seeding
 from wain.agent import tree_backup
 from wain.base.errors import Corrupt, DeviceLost, Refused, WainError, WriteFailed
@@ -69,7 +69,7 @@ def test_a_crash_right_behind_the_seal(road: Road, monkeypatch: pytest.MonkeyPat
     def die(*_: object) -> None:
         raise WriteFailed("here", "killed")
 
-    with monkeypatch.context() as patch, pytest.raises(WriteFailed):
+    with monkeypatch.context() as patch, pytest.raises(WriteFailed):  # noqa: PT012
         patch.setattr(seeding, "remember_sealed", die)
         road.backup()
     assert road.server.home.seed().state is SeedState.WRITING
@@ -145,7 +145,7 @@ def test_what_was_lost_between_a_cut_and_the_resumption_is_written_again(road: R
     def die(*_: object) -> None:
         raise DeviceLost("unplugged")
 
-    with monkeypatch.context() as patch, pytest.raises(DeviceLost):
+    with monkeypatch.context() as patch, pytest.raises(DeviceLost):  # noqa: PT012
         patch.setattr(DeviceWriter, "finish", die)
         road.backup()
     if lost == "device packs":
@@ -162,7 +162,7 @@ def test_another_device_is_refused_while_the_seed_is_begun(road: Road, monkeypat
     def die(*_: object) -> None:
         raise DeviceLost("unplugged")
 
-    with monkeypatch.context() as patch, pytest.raises(DeviceLost):
+    with monkeypatch.context() as patch, pytest.raises(DeviceLost):  # noqa: PT012
         patch.setattr(DeviceWriter, "finish", die)
         road.backup()
     road.plug_in(b"E" * 16)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit.agent.engine import Server, reasons
 
+from unit.agent.engine import Server, reasons
 from wain.agent import file_content, reading, tree_backup
 from wain.agent.reading import FileReader, Xattrs
 from wain.agent.walk import Found
@@ -277,7 +277,11 @@ class TestChange:
         def change(times: int) -> None:
             if times == 1:
                 path.unlink()
-                make = {"directory": path.mkdir, "link": lambda: path.symlink_to("/etc"), "fifo": lambda: os.mkfifo(path)}
+                make = {
+                    "directory": path.mkdir,
+                    "link": lambda: path.symlink_to("/etc"),
+                    "fifo": lambda: os.mkfifo(path),
+                }
                 make[become]()
 
         on_read(monkeypatch, "f", change)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from unit.agent.engine import Problems
 
+from unit.agent.engine import Problems
 from wain.agent import walk as walks
 from wain.agent.history import walk_key
 from wain.agent.walk import Entered, Left, Walk, WalkPlan
@@ -39,7 +39,14 @@ def below(root: Path, kept: list[str]) -> set[str]:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     root = tmp_path / "t"
-    for name in ("a/b/c/deep.txt", "a/b/file.txt", "a/top.iso", "cache/CACHEDIR.TAG", "cache/blob", "cache/in/kept.txt"):
+    for name in (
+        "a/b/c/deep.txt",
+        "a/b/file.txt",
+        "a/top.iso",
+        "cache/CACHEDIR.TAG",
+        "cache/blob",
+        "cache/in/kept.txt",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     (root / "cache/CACHEDIR.TAG").write_bytes(walks.CACHE_SIGNATURE + b"\n")

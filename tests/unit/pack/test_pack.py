@@ -111,7 +111,7 @@ def test_a_short_pack_is_truncated_wherever_it_was_cut() -> None:
     for size in (0, 1, 4096, 8192, len(one.stored) - 1):
         with pytest.raises(DataError):
             verify_pack(one.stored[:size], one.id)
-        with pytest.raises(Truncated):
+        with pytest.raises(Truncated):  # noqa: PT012
             stream = LeafVerifier(one.id, len(one.stored))
             stream.feed(one.stored[:size])
             stream.finish()
@@ -119,7 +119,7 @@ def test_a_short_pack_is_truncated_wherever_it_was_cut() -> None:
 
 def test_swapped_footers_are_found() -> None:
     one, other = pack([[b"one" * 2000]]), pack([[b"two" * 2000]], salt=b"t" * 32)
-    mixed = one.stored[:-FOOTER_BYTES] + other.stored[-FOOTER_BYTES:]
+    mixed = bytes(one.stored[:-FOOTER_BYTES]) + bytes(other.stored[-FOOTER_BYTES:])
     for expected in (one.id, other.id):
         with pytest.raises(Corrupt):
             verify_pack(mixed, expected)
