@@ -11,7 +11,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SOURCE ?=
 KEEP ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto
 
 .PHONY: demo test check bench lock clean
 

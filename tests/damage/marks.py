@@ -82,8 +82,9 @@ def flipped(path: Path, offset: int, bit: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _flip(path, offset, bit)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if path.exists() and path.stat().st_size > offset:  # A cache may have been made anew.
+            _flip(path, offset, bit)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _flip(path: Path, offset: int, bit: int) -> None:

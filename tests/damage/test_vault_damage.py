@@ -84,10 +84,10 @@ def test_a_pack_of_another_shape_is_found(ground, how):
     commit(vault, server, [bad, other])
     bodies, name = ground.objects._bodies, name_of(ground, bad)
     shapes = {
-        "cut": bad.stored[:-4096],
-        "longer": bad.stored + bytes(4096),
+        "cut": bytes(bad.stored[:-4096]),
+        "longer": bytes(bad.stored) + bytes(4096),
         "empty": b"",
-        "another pack's bytes": other.stored,
+        "another pack's bytes": bytes(other.stored),
     }
     if how == "gone":
         del bodies[name]

@@ -1,7 +1,8 @@
 """The Data Box catalog: one SQLite file, written in short transactions, never rewritten in place by hand.
 
-WAL with `synchronous=FULL`: a transaction that returned survives a power cut. Writers begin with `BEGIN IMMEDIATE`,
-so that two processes never both read, decide and then collide at the write. Readers never wait for writers.
+A rollback journal with `synchronous=FULL`: a transaction that returned survives a power cut. Not WAL: its shared memory
+is a mapped file, and on a full btrfs the kernel answers a store into it with SIGBUS. Writers begin with
+`BEGIN IMMEDIATE`, so that two processes never both read, decide and then collide at the write.
 """
 
 import os
@@ -82,7 +83,7 @@ class Catalog:
 def _on_connect(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: `_on_begin` says how they begin.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

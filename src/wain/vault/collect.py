@@ -2,7 +2,7 @@
 
 Needed is what a recovery point lists, what an announced seed lists, what a partly arrived seed brought (until a later
 point is complete), and what was asked for or put within the lease. A condemned pack stays readable, and is taken off
-the list when anyone asks for it again. Only the vault's clock counts.
+the list when a recovery point or a seed needs it again; asking alone only keeps it while the asking job runs. Only the vault's clock counts.
 """
 
 from collections.abc import Iterator
@@ -145,10 +145,11 @@ def _judge(site: Site, rid: RegistrationId, now: datetime, options: CollectOptio
     """Condemn and resurrect; return the packs whose wait is over, with their sizes. A dry run changes nothing."""
     with site.catalog.write() as connection:
         fill_asked(connection, needed_packs(site, rid))
+        tally.resurrected += _resurrect(connection, rid)
+        # A pin keeps a pack from being condemned or deleted while a job runs; only a need takes it off the list.
         pinned = select(leases.c.pack).where(leases.c.registration == rid, leases.c.until > to_ns(now))
         statement = insert(asked).prefix_with("OR IGNORE").from_select(["pack"], pinned)
         connection.execute(statement)
-        tally.resurrected += _resurrect(connection, rid)
         _mend_clock(connection, rid, now)
         tally.condemned += _condemn(connection, rid, now)
         mine = condemned.c.registration == rid
@@ -157,6 +158,7 @@ def _judge(site: Site, rid: RegistrationId, now: datetime, options: CollectOptio
             select(condemned.c.pack, packs.c.stored_bytes)
             .join(packs, (packs.c.registration == condemned.c.registration) & (packs.c.pack == condemned.c.pack))
             .where(mine, condemned.c.since <= to_ns(now - options.grace))
+            .where(not_(exists().where(asked.c.pack == condemned.c.pack)))
         )
         found = {PackId(pack): size for pack, size in connection.execute(due)}
         if options.dry_run:

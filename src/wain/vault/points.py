@@ -48,6 +48,9 @@ def commit_point(site: Site, rid: RegistrationId, body: bytes) -> RecoveryPoint:
         now = site.clock()
         received_at = now if latest is None or latest <= to_ns(now) else from_ns(latest)
         keep(site, point_name(rid, manifest.seq), encode(KeptPoint(received_at, body), site.signer))
+        # The point itself holds what the job counted on. A daily job must not pin what only expired points needed.
+        with site.catalog.write() as connection:
+            rows.end_leases(connection, rid)
     return get_point(site, rid, point)
 
 

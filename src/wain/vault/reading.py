@@ -1,4 +1,4 @@
-"""Reads a seed's pack ahead, in one thread, while the vault stores the one before it."""
+"""Reads packs ahead, in one thread, while the vault stores or hashes the one before it."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ def read_ahead(items: Iterable[T], read: Callable[[T], U], ahead: int = 1) -> It
     What `read` raises comes out at its item. Memory: `ahead` + 1 results.
     """
     pending: deque[tuple[T, Future[U]]] = deque()
-    with ThreadPoolExecutor(1, "vault-import") as pool:
+    with ThreadPoolExecutor(1, "vault-reading") as pool:
         try:
             for item in items:
                 pending.append((item, pool.submit(read, item)))

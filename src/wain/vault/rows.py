@@ -179,7 +179,11 @@ def lease_asked(connection: Connection, rid: RegistrationId, until: datetime) ->
     chosen = select(literal(rid), asked.c.pack, literal(to_ns(until))).where(_present(rid))
     statement = insert(leases).prefix_with("OR REPLACE").from_select(["registration", "pack", "until"], chosen)
     connection.execute(statement)
-    resurrect_asked(connection, rid)
+
+
+def end_leases(connection: Connection, rid: RegistrationId) -> None:
+    """Unpin what a registration's job has asked for: the job is over."""
+    connection.execute(delete(leases).where(leases.c.registration == rid))
 
 
 def _present(rid: RegistrationId) -> Any:

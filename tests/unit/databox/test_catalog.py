@@ -27,7 +27,7 @@ def names(catalog: Catalog) -> list[str]:
 
 def test_durable_settings(tmp_path: Path) -> None:
     with Catalog(tmp_path / "c") as catalog, catalog.reading() as rows:
-        assert rows.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert rows.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "truncate"
         assert rows.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
         assert rows.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
 

@@ -71,7 +71,8 @@ class Server:
         for at in range(0, size, step):
             piece = body[at : at + step]
             writer.add(Compressor().compress([piece], ((self.namer.name(kind, piece), len(piece)),)))
-        return writer.finish(self.namer)
+        sealed = writer.finish(self.namer)
+        return replace(sealed, stored=memoryview(bytes(sealed.stored)))  # Read-only, so that a pack can be a key.
 
     def packs(self, count: int, size: int = 3000) -> list[SealedPack]:
         return [self.pack(size) for _ in range(count)]

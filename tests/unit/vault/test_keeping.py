@@ -195,8 +195,24 @@ def test_who_asks_for_a_condemned_pack_gets_it_back(ground, verb):
     else:
         vault.commit_point(server.rid, server.manifest([pack]))
     report = vault.gc(ANYWAY)
-    assert (report.deleted, report.waiting) == (0, 0)
+    assert (report.deleted, report.waiting) == (0, 0 if verb == "commit" else 1), "asking keeps it, a point saves it"
     assert vault.pack_size(server.rid, pack.id)
+
+
+def test_a_daily_job_does_not_keep_for_ever_what_only_an_expired_point_needed(ground):
+    """Every job asks for all packs it knows: that must pin them for the job, and no longer."""
+    vault, server = ground.enrolled(), ground.server
+    vault.set_retention(server.rid, WEEK)
+    old, kept = server.packs(2)
+    point = commit(vault, server, [old, kept])
+    for seq in range(2, 40):
+        ground.clock.pass_(days=1)
+        assert vault.presence(server.rid, [kept.id]) == [Presence.IN_VAULT]
+        vault.presence(server.rid, [old.id])
+        point = vault.commit_point(server.rid, server.manifest([kept], seq, point.id))
+        vault.expire()
+        vault.gc(ANYWAY)
+    assert vault.presence(server.rid, [old.id, kept.id]) == [Presence.ABSENT, Presence.IN_VAULT]
 
 
 def test_what_a_seed_brought_stays_until_a_later_point_is_complete(ground):
