@@ -2,7 +2,8 @@
 
 Needed is what a recovery point lists, what an announced seed lists, what a partly arrived seed brought (until a later
 point is complete), and what was asked for or put within the lease. A condemned pack stays readable, and is taken off
-the list when a recovery point or a seed needs it again; asking alone only keeps it while the asking job runs. Only the vault's clock counts.
+the list when a recovery point or a seed needs it again; asking alone only keeps it while the asking job runs. Only
+the vault's clock counts.
 """
 
 from collections.abc import Iterator
