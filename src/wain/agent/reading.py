@@ -8,6 +8,7 @@ import os
 import stat as modes
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Final, NamedTuple
 
 from wain.agent.walk import Found, words
@@ -123,7 +124,7 @@ class FileReader:
         """Yield the chunks of the given data extents, read end to end. They end early where the file does."""
         rest = b""
         for last, want in _runs(extents):
-            room = memoryview(bytearray(len(rest) + sum(length for _, length in want)))
+            room = memoryview(mmap(-1, max(len(rest) + sum(length for _, length in want), 1)))
             room[: len(rest)] = rest
             at = len(rest)
             for offset, length in want:

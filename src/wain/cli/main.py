@@ -55,10 +55,8 @@ def _invoke(args: Sequence[str]) -> int:
     """Parse and run; usage errors become `Refused`."""
     import typer
 
-    from wain.cli.allocator import keep_memory_flat
     from wain.cli.commands import build
 
-    keep_memory_flat()
     settings = config.load(os.environ)
     command: Any = typer.main.get_command(build())
     defaults = config.default_map(settings.config, command)

@@ -5,6 +5,7 @@ built anew with a new key.
 """
 
 from dataclasses import dataclass
+from mmap import mmap
 
 from wain.base.errors import Corrupt, IllegalMove
 from wain.base.ids import ChunkId, PackId, RegistrationId
@@ -14,6 +15,7 @@ from wain.pack.cipher import PackCipher, PackKey, make_header
 from wain.pack.format import (
     FOOTER_BYTES,
     HEADER_BYTES,
+    MAX_PACK_BYTES,
     PACK_BYTES,
     TAG_BYTES,
     Footer,
@@ -27,7 +29,7 @@ from wain.pack.format import (
 )
 from wain.pack.reader import PackReader
 from wain.pack.segment import Segment, check_chunks
-from wain.pack.verify import leaf_hashes, pack_words, verify_pack
+from wain.pack.verify import leaf_hashes, pack_words
 
 _INDEX_BYTES_PER_CHUNK = 36
 _INDEX_BYTES_PER_SEGMENT = 13
@@ -62,7 +64,10 @@ class PackWriter:
         self._key = key
         self._cipher = PackCipher(key, salt, owner.registration, kind)
         header = make_header(key, salt, (owner.registration, kind), owner.restore_public)
-        self._out = bytearray(encode_header(header))
+        # Address space, not memory: a page costs something only once it is written, and nothing is ever moved.
+        self._room = memoryview(mmap(-1, MAX_PACK_BYTES + FOOTER_BYTES))
+        self._end = 0
+        self._append(encode_header(header))
         self._finished = False
         self._rows: list[SegmentRow] = []
         self._chunks: list[PackedChunk] = []
@@ -81,7 +86,7 @@ class PackWriter:
     def has_room(self, segment: Segment) -> bool:
         """True when the pack stays within its size with this segment; an empty pack always has room."""
         index = self._index_bytes + _INDEX_BYTES_PER_SEGMENT + _INDEX_BYTES_PER_CHUNK * len(segment.chunks)
-        end = len(self._out) + len(segment.body) + TAG_BYTES + index
+        end = self._end + len(segment.body) + TAG_BYTES + index
         return self.empty or round_up(end, BLOCK_BYTES) + FOOTER_BYTES <= self._owner.pack_bytes
 
     def add(self, segment: Segment) -> None:
@@ -91,10 +96,10 @@ class PackWriter:
             IllegalMove: the pack is finished: its key is spent.
         """
         self._check_open()
-        number, offset, size = len(self._rows), len(self._out), len(segment.body) + TAG_BYTES
-        self._out += bytes(size)
-        with memoryview(self._out)[offset:] as room:
-            self._cipher.seal_segment(number, segment.plain, segment.codec, (segment.body, room))
+        number, offset, size = len(self._rows), self._end, len(segment.body) + TAG_BYTES
+        room = self._room[offset : offset + size]
+        self._cipher.seal_segment(number, segment.plain, segment.codec, (segment.body, room))
+        self._end += size
         self._rows.append(SegmentRow(offset, size, segment.plain, segment.codec))
         at = 0
         for chunk, length in segment.chunks:
@@ -111,19 +116,21 @@ class PackWriter:
         """
         self._check_open()
         self._finished = True
-        index_offset = len(self._out)
+        index_offset = self._end
         index = PackIndex(tuple(self._rows), tuple(self._chunks))
         sealed = self._cipher.seal_index(encode_index(index))
-        self._out += sealed
-        self._out += bytes(-len(self._out) % BLOCK_BYTES)
-        with memoryview(self._out) as body:
-            leaves = leaf_hashes(body)
-        footer = encode_footer(Footer(self._kind, len(self._out), index_offset, len(sealed), leaves))
-        self._out += footer
-        pack = SealedPack(pack_id(footer), self._kind, memoryview(self._out).toreadonly(), index.chunks)
-        self._out = bytearray()
+        self._append(sealed)
+        self._append(bytes(-self._end % BLOCK_BYTES))
+        leaves = leaf_hashes(self._room[: self._end])
+        footer = encode_footer(Footer(self._kind, self._end, index_offset, len(sealed), leaves))
+        self._append(footer)
+        pack = SealedPack(pack_id(footer), self._kind, self._room[: self._end].toreadonly(), index.chunks)
         prove(pack, self._key, namer)
         return pack
+
+    def _append(self, part: bytes) -> None:
+        self._room[self._end : self._end + len(part)] = part
+        self._end += len(part)
 
     def _check_open(self) -> None:
         if self._finished:
@@ -131,13 +138,14 @@ class PackWriter:
 
 
 def prove(pack: SealedPack, key: PackKey, namer: Namer) -> None:
-    """Hash, decrypt, decompress and name again everything in a finished pack (verify before write).
+    """Decrypt, decompress and name again everything in a finished pack (verify before write).
+
+    Its leaves were hashed a moment ago from the same memory; whoever stores the pack hashes them again.
 
     Raises:
         Corrupt, Malformed, CommitmentMismatch: the bytes in memory are not the pack that was meant.
     """
     view = pack.stored
-    verify_pack(view, pack.id)
     reader = PackReader(lambda at, size: view[at : at + size], len(view), pack.id, key)
     if reader.kind is not pack.kind or reader.index.chunks != pack.chunks:
         raise Corrupt(pack_words(pack.id), "its index does not say what was packed")
