@@ -178,6 +178,7 @@ def full(ground):
     put(vault, server, extra)
     damage(ground.objects, server, extra[0].id)
     vault.scrub(Slice())
+    put(vault, server, server.packs(1))  # What a running job has sent: pinned, and in no point yet.
     return vault
 
 
