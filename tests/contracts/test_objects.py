@@ -35,6 +35,26 @@ def test_create_never_replaces(objects):
     assert objects.read("a") == b"first"
 
 
+def test_a_draft_becomes_an_object_only_when_it_is_published(objects):
+    draft = objects.draft()
+    for piece in (b"first ", memoryview(b"second "), b"x" * 100_000):
+        draft.write(piece)
+    assert list(objects.names("")) == []
+    assert draft.publish("a/whole")
+    draft.close()
+    assert objects.read("a/whole") == b"first second " + b"x" * 100_000
+    again = objects.draft()
+    again.write(b"other")
+    assert not again.publish("a/whole")
+    again.close()
+    again.close()
+    dropped = objects.draft()
+    dropped.write(b"never")
+    dropped.close()
+    assert list(objects.names("")) == ["a/whole"]
+    assert objects.read("a/whole", 0, 5) == b"first"
+
+
 def test_what_is_absent_is_missing(objects):
     assert objects.size("a/b") is None
     for call in (objects.read, objects.set_aside, objects.evict):

@@ -15,7 +15,8 @@ from wain import __version__
 from wain.agent.history import HistoryReader, HistoryWriter, set_interrupted_aside
 from wain.agent.home import AgentHome, Head
 from wain.agent.known import KnownChunks
-from wain.agent.pipeline import PackSink, Pipeline, PipelineParts
+from wain.agent.pipeline import Pipeline, PipelineParts
+from wain.agent.sinks import PackSink
 from wain.agent.table_file import table_pieces
 from wain.agent.tree_backup import Tally, TreeBackup, TreeParts, history_files
 from wain.agent.walk import Walk, WalkPlan
@@ -106,6 +107,7 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
             raise _nothing(tally)
         pipeline.flush()
         counts = tally.counts(pipeline.new_bytes, pipeline.stored_bytes)
+        segment_packs = pipeline.segment_packs()
         index = _store_index(parts.known, pipeline)
     details = Details(tree.root, index, platform.node(), parts.policy.includes, counts, f"wain {__version__}")
     manifest = _manifest(parts, head, seed)
@@ -117,7 +119,7 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
     body = sign_manifest(manifest, keys.sign_seed)
 
     def keep_history() -> None:
-        record.publish(last)
+        record.publish(last, segment_packs)
         with writing(str(resumed)):
             resumed.unlink(missing_ok=True)
 

@@ -56,6 +56,8 @@ class FileContent:
         inode, looks = (device, before.st_ino), (before.st_size, before.st_mtime_ns, before.st_ctime_ns)
         linked = self._links.get(inode)
         if linked is not None and linked.looks == looks:
+            for chunk in linked.stored.content.chunks:
+                self._pipeline.need(chunk)
             return linked.stored
         stored = self._store(reader)
         if stored.size == before.st_size and not reader.changed():

@@ -1,17 +1,15 @@
-"""Does it fit: what the policy's files hold, and what an order's SKU lets one server put on its device.
+"""Does it fit: what the policy's files hold, and whether that will probably go onto a device.
 
 Only compressed sizes count for a device, and nobody knows them before the data is read. So a guess is a remark, and the
-refusal comes with the pack that would go over.
+refusal comes with the pack that would go over (`wain.agent.sinks.DeviceSink`).
 """
 
 import stat as modes
 
-from wain.agent.pipeline import PackSink
 from wain.agent.walk import Entered, Walk, WalkPlan
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
-from wain.order.sku import Sku, check_fits
-from wain.pack.writer import SealedPack
+from wain.order.sku import Sku
 from wain.policy.capacity import expected_bytes
 
 
@@ -33,26 +31,3 @@ def remark_on_size(total: int, sku: Sku, free_bytes: int, progress: Progress) ->
             f"{format_bytes(total)} are to be protected and the device takes {format_bytes(room)}: it fits only if the "
             "files compress or repeat themselves well; the job stops with the exact shortfall if they do not"
         )
-
-
-class FittingSink:
-    """A device that takes no more from one server than its SKU allows (the seed's table of sizes)."""
-
-    def __init__(self, device: PackSink, sku: Sku, stored_bytes: int) -> None:
-        self._device = device
-        self._sku = sku
-        self._stored_bytes = stored_bytes
-
-    def put(self, pack: SealedPack) -> None:
-        """Take a pack.
-
-        Raises:
-            Refused: with it, the server's seed would be larger than the SKU allows.
-        """
-        check_fits(self._sku, self._stored_bytes + len(pack.stored), 0)
-        self._device.put(pack)
-        self._stored_bytes += len(pack.stored)
-
-    def commit(self) -> object:
-        """Return when every pack taken so far is durable."""
-        return self._device.commit()

@@ -1,32 +1,34 @@
 """What earlier walks saw: `last.tree` of the last job, and `partial.tree` of a job that was interrupted.
 
 Both are local streams of directories in walk order, each with its encoded entries (all but subdirectories), so that an
-unchanged file is recognised and taken over without decoding or reading it. Losing them costs reading, never content.
-Layout: agent/FORMAT.md.
+unchanged file is recognised and taken over without decoding or reading it; and with the packs that hold the content of
+all of them, so that a whole unchanged directory is. Losing them costs reading, never content. Layout: agent/FORMAT.md.
 """
 
 import os
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 from zlib import crc32
 
+from wain.agent.history_needs import NO_PLACES, Places, encode_needs, encode_places, read_places, resolve_needs
+from wain.agent.pipeline import Needs
 from wain.base.errors import DataError
 from wain.base.ids import HASH_BYTES, PackId
-from wain.storage.durable import fsync_dir, writing
+from wain.storage.durable import fsync_dir, write_all, writing
 from wain.tree.compare import split_entries
 
 HISTORY_MAGIC: Final = b"WAINHIST"
-HISTORY_VERSION: Final = 1
+HISTORY_VERSION: Final = 2
 HISTORY_HEADER_BYTES: Final = 26
-FRAME_HEADER_BYTES: Final = 16
+FRAME_HEADER_BYTES: Final = 20
 FRAME_BYTES: Final = 4 << 20
 """A directory with more bytes of entries than this takes several frames."""
 _HEAD: Final = struct.Struct("<8sH16s")
-_FRAME: Final = struct.Struct("<IIII")
+_FRAME: Final = struct.Struct("<IIIII")
 _LISTED: Final = struct.Struct("<HI")
 
 
@@ -54,26 +56,25 @@ class HistoryWriter:
         with writing(str(self._path)):
             self._file.close()
 
-    def add(self, directory: bytes, entries: Iterable[bytes], listed: Mapping[bytes, Collection[PackId]]) -> None:
-        """Append a directory, in walk order, with its encoded entries in name order.
-
-        `listed` gives, for each file whose chunks stand in lists, the packs that hold them: the lists themselves
-        cannot be read back here.
-        """
-        packs = b"".join(_LISTED.pack(len(name), len(ids)) + name + b"".join(ids) for name, ids in listed.items())
-        for body in _bodies(entries):
-            crc = crc32(packs, crc32(body, crc32(directory)))
+    def add(self, directory: bytes, remembered: "Remembered") -> None:
+        """Append a directory, in walk order."""
+        packs = b"".join(
+            _LISTED.pack(len(name), len(ids)) + name + b"".join(ids) for name, ids in remembered.listed.items()
+        )
+        needs = encode_needs(remembered.needs)
+        for body in _bodies(remembered.entries):
+            crc = crc32(needs, crc32(packs, crc32(body, crc32(directory))))
+            head = _FRAME.pack(len(directory), len(body), len(packs), len(needs), crc)
             with writing(str(self._path)):
-                self._file.write(_FRAME.pack(len(directory), len(body), len(packs), crc) + directory)
-                self._file.write(body)
-                self._file.write(packs)
-            packs = b""
+                self._file.write(b"".join((head, directory, body, packs, needs)))
+            packs = needs = b""
 
-    def publish(self, final: Path) -> None:
-        """Make the closed stream durable under its final name."""
+    def publish(self, final: Path, segment_packs: Sequence[PackId | None]) -> None:
+        """Make the closed stream durable under its final name. `segment_packs` says where the job's segments lie."""
         with writing(str(final)):
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
+                write_all(fd, encode_places(segment_packs), os.fstat(fd).st_size)
                 os.fsync(fd)
             finally:
                 os.close(fd)
@@ -114,6 +115,18 @@ def set_interrupted_aside(partial: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is kept of one directory."""
+
+    entries: list[bytes]
+    """Encoded entries, in name order."""
+    listed: Mapping[bytes, Sequence[PackId]]
+    """For each file whose chunks stand in lists, the packs that hold them: the lists cannot be read back here."""
+    needs: Needs | None
+    """Where the content of exactly these entries lies; None when that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What a walk saw in one directory."""
 
@@ -121,6 +134,8 @@ class Seen:
     """Encoded entries by name."""
     listed: dict[bytes, tuple[PackId, ...]] = field(default_factory=dict)
     """The packs of each file whose chunks stand in lists."""
+    packs: frozenset[PackId] | None = None
+    """All packs that the content of all entries lies in; None when that is not known."""
 
 
 NOTHING: Final = Seen()
@@ -136,10 +151,13 @@ class HistoryReader:
     def __init__(self, path: Path, registration: bytes) -> None:
         self._file: BinaryIO | None = None
         self._left = 0
-        self._pending: tuple[bytes, bytes, bytes] | None = None
+        self._pending: _Frame | None = None
+        self._places: Places = NO_PLACES
         try:
             self._file = open(path, "rb", buffering=1 << 20)  # noqa: SIM115 (closed by close)
-            self._left = os.fstat(self._file.fileno()).st_size - _HEAD.size
+            self._places = read_places(self._file)
+            self._left = os.fstat(self._file.fileno()).st_size - _HEAD.size - self._places.stored_bytes
+            self._file.seek(0)
             head = self._file.read(_HEAD.size)
         except OSError:
             self.close()
@@ -155,16 +173,17 @@ class HistoryReader:
         if pending is None:
             return NOTHING
         key = walk_key(directory)
-        while pending is not None and pending[0] < key:
+        while pending is not None and pending.key < key:
             pending = self._advance()
         found = NOTHING
-        while pending is not None and pending[0] == key:
+        while pending is not None and pending.key == key:
             try:
-                entries, listed = split_entries(pending[1]), _decode_listed(pending[2])
+                entries, listed = split_entries(pending.entries), _decode_listed(pending.listed)
+                packs = resolve_needs(pending.needs, self._places)
             except (DataError, struct.error):
                 return NOTHING
             if found is NOTHING:
-                found = Seen(entries, listed)
+                found = Seen(entries, listed, packs)
             else:
                 found.entries.update(entries)
             pending = self._advance()
@@ -177,15 +196,15 @@ class HistoryReader:
             self._file = None
         self._pending = None
 
-    def _advance(self) -> tuple[bytes, bytes, bytes] | None:
+    def _advance(self) -> "_Frame | None":
         assert self._file is not None
         self._pending = None
         try:
             frame = self._file.read(_FRAME.size)
             if len(frame) < _FRAME.size:
                 return None
-            path_bytes, body_bytes, packs_bytes, crc = _FRAME.unpack(frame)
-            size = path_bytes + body_bytes + packs_bytes
+            path_bytes, body_bytes, packs_bytes, needs_bytes, crc = _FRAME.unpack(frame)
+            size = path_bytes + body_bytes + packs_bytes + needs_bytes
             self._left -= _FRAME.size + size
             if self._left < 0 or not path_bytes:
                 return None  # Zeros, which a power cut may leave, are no frame.
@@ -194,9 +213,24 @@ class HistoryReader:
             return None
         # A torn or damaged tail ends the history here: what follows is looked at anew.
         if len(whole) == size and crc32(whole) == crc:
-            middle = path_bytes + body_bytes
-            self._pending = (walk_key(whole[:path_bytes]), whole[path_bytes:middle], whole[middle:])
+            listed_at = path_bytes + body_bytes
+            needs_at = listed_at + packs_bytes
+            self._pending = _Frame(
+                walk_key(whole[:path_bytes]),
+                whole[path_bytes:listed_at],
+                whole[listed_at:needs_at],
+                whole[needs_at:],
+            )
         return self._pending
+
+
+class _Frame(NamedTuple):
+    """One frame as it was read: the directory's place in the walk, and three parts that are decoded when asked for."""
+
+    key: bytes
+    entries: bytes
+    listed: bytes
+    needs: bytes
 
 
 def _decode_listed(rows: bytes) -> dict[bytes, tuple[PackId, ...]]:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from wain.agent import seed as seeding
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
-from wain.agent.fitting import FittingSink, remark_on_size, source_bytes
+from wain.agent.fitting import remark_on_size, source_bytes
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.known import KnownChunks
-from wain.agent.pipeline import PackSink
-from wain.agent.sinks import VaultSink
+from wain.agent.sinks import DeviceSink, PackSink, VaultSink
 from wain.agent.write_keys import AgentKeys
 from wain.base.errors import Corrupt, Missing, WainError
 from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
@@ -155,7 +154,7 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
             sku = _sku(context, seed)
             stored = sum(pack.placement.length for pack in writer.written)
-            parts = _parts(context, known, FittingSink(writer, sku, stored), (Path(root),))
+            parts = _parts(context, known, DeviceSink(writer, sku, stored), (Path(root),))
             if not stored:
                 remark_on_size(parts.total_bytes or 0, sku, writer.free_bytes, context.progress)
             outcome, _ = seeding.write_seed(work, parts, writer, _head(context))

@@ -21,7 +21,7 @@ from wain.base.ids import ChunkId, PackId
 from wain.chunk.names import ChunkType
 from wain.pack.format import PackedChunk
 from wain.pack.index import IndexTable, Location, merge_indexes
-from wain.pack.writer import SealedPack
+from wain.pack.writer import FinishedPack
 from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, make_dirs, write_atomic, writing
 from wain.tree.manifest import PackRef
 
@@ -40,7 +40,8 @@ SIDECARS: Final = (PACKS_SUFFIX, STORED_SUFFIX)
 
 
 class KnownChunks:
-    """The chunk store's memory. `find` and `claim` belong to the reading thread, `settle` to the writing thread.
+    """The chunk store's memory. `place` and `claim` belong to the reading thread, `log`, `settle` and `spill` to
+    the settling thread.
 
     Raises (all methods that write): `OutOfSpace`, `WriteFailed`, `Refused`: the agent's own disk, never the source.
     """
@@ -49,7 +50,8 @@ class KnownChunks:
         self._directory = directory
         make_dirs(directory, 0o700)
         self._log = PendingLog(directory / "pending.log")
-        self._recent: dict[ChunkId, Location | None] = {}
+        self._recent: dict[ChunkId, Location | int] = {}
+        """Where a chunk of the running job lies, or the ordinal of its segment while it is in flight."""
         self._tables: list[tuple[str, IndexTable]] = []
         self._absent: frozenset[PackId] = frozenset()
         self.packs: dict[PackId, PackRef] = {}
@@ -65,41 +67,43 @@ class KnownChunks:
         """Forget chunks that lie in these packs: they will be stored again when they are met."""
         self._absent = frozenset(absent)
         if self._absent:
-            self._recent = {chunk: at for chunk, at in self._recent.items() if at and at.pack not in self._absent}
+            self._recent = {
+                chunk: at
+                for chunk, at in self._recent.items()
+                if not isinstance(at, int) and at.pack not in self._absent
+            }
 
     def exists(self, pack: PackId) -> bool:
         """Return True when a pack is known and not missing."""
         return pack in self.packs and pack not in self._absent
 
-    def pack_of(self, chunk: ChunkId) -> PackId | None:
-        """Return the pack that holds a chunk; None when it is unknown or still in flight."""
+    def place(self, chunk: ChunkId) -> PackId | int | None:
+        """Return the pack that holds a chunk, or the segment's ordinal while it is in flight; None when it is new."""
         at = self._recent.get(chunk)
         if at is not None:
-            return at.pack
+            return at if isinstance(at, int) else at.pack
         for _, table in reversed(self._tables):
-            found = table.find(chunk)
-            if found is not None and found.pack not in self._absent:
-                return found.pack
+            pack = table.pack_of(chunk)
+            if pack is not None and pack not in self._absent:
+                return pack
         return None
 
-    def holds(self, chunk: ChunkId) -> bool:
-        """Return True when the chunk exists or is in flight in this job."""
-        return chunk in self._recent or self.pack_of(chunk) is not None
+    def pack_of(self, chunk: ChunkId) -> PackId | None:
+        """Return the pack that holds a chunk; None when it is unknown or still in flight."""
+        at = self.place(chunk)
+        return None if isinstance(at, int) else at
 
-    def claim(self, chunk: ChunkId) -> bool:
-        """Return True, and mark the chunk as in flight, when it has to be stored."""
-        if self.holds(chunk):
-            return False
-        self._recent[chunk] = None
-        return True
+    def claim(self, chunk: ChunkId, ordinal: int) -> None:
+        """Mark a new chunk as in flight, in the segment with this ordinal."""
+        self._recent[chunk] = ordinal
 
-    def log(self, pack: SealedPack) -> None:
+    def log(self, pack: FinishedPack) -> None:
         """Make a pack's chunks known durably. Call before the pack is written anywhere."""
-        self._log.append(PackRef(pack.id, pack.kind, len(pack.stored)), pack.chunks)
+        self._log.append(PackRef(pack.id, pack.kind, pack.stored_bytes), pack.chunks)
 
-    def settle(self, pack: SealedPack) -> None:
+    def settle(self, pack: FinishedPack) -> None:
         """Make a pack's chunks findable. Call once the pack was handed to its target."""
-        self._learn(PackRef(pack.id, pack.kind, len(pack.stored)), pack.chunks)
+        self._learn(PackRef(pack.id, pack.kind, pack.stored_bytes), pack.chunks)
 
     def crowded(self) -> bool:
         """Return True when `spill` is due."""
@@ -108,7 +112,7 @@ class KnownChunks:
     def spill(self) -> None:
         """Turn what is durable and recent into a table. Every settled pack must be durable at its target."""
         # copy() takes its copy in one step, without any Python code between: the reading thread may be claiming.
-        settled = {chunk: at for chunk, at in self._recent.copy().items() if at is not None}
+        settled = {chunk: at for chunk, at in self._recent.copy().items() if not isinstance(at, int)}
         if not settled:
             return
         self._write(self._next_name(), sorted(settled.items(), key=itemgetter(0)), (len(settled), self._log.packs))

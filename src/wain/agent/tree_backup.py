@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from wain.agent.file_content import FileContent
-from wain.agent.history import HistoryReader, HistoryWriter, Seen
+from wain.agent.history import HistoryReader, HistoryWriter, Remembered, Seen
 from wain.agent.known import KnownChunks
-from wain.agent.pipeline import Pipeline
+from wain.agent.pipeline import Needs, Pipeline
 from wain.agent.reading import (
     KINDS,
     NO_XATTRS,
@@ -27,6 +27,7 @@ from wain.agent.reading import (
     directory_xattrs,
     link_target,
     look_again,
+    read_small,
     xattrs_of,
 )
 from wain.agent.walk import Entered, Found, Left, Walk, join
@@ -34,10 +35,10 @@ from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
 from wain.base.progress import Progress
 from wain.base.sizes import MIB
-from wain.chunk.cutter import Cutter
+from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import chunks_of, is_listed, plain_file, same, single_chunk, stat_key
+from wain.tree.compare import chunks_of, is_listed, plain_file, same, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
@@ -56,7 +57,7 @@ _PIECES_EVERY: Final = 1024
 _FEW: Final = 1000
 _SMALL_LISTING: Final = PIECE_MIN_BYTES - PIECE_HEADER_BYTES
 """A listing below this is one piece: no need to look for a place to cut it."""
-_FILE_OR_LINK: Final = (modes.S_IFREG, modes.S_IFLNK)
+_FILE_OR_LINK: Final = frozenset((Kind.FILE, Kind.SYMLINK))
 
 
 @dataclass(slots=True)
@@ -132,17 +133,23 @@ class TreeBackup:
         seen = [one for one in histories if one.entries]
         settled = time.time_ns() - SETTLE_NS
         self._listed = {}
+        needs = self._parts.pipeline.needs = Needs()
+        complete = True
         entries: list[tuple[bytes, bytes]] = []
         lasting: list[bytes] = []
         self.tally.selected += event.selected
-        for found in event.leaves:
-            encoded = self._leaf(event, found, seen)
+        unchanged = self._unchanged(event.leaves, seen)
+        for found, old in zip(event.leaves, unchanged, strict=True):
+            encoded = self._leaf(event, found, old)
             if encoded is None:
                 continue
             entries.append((found.name, encoded))
-            if self._lasting and found.stat.st_ctime_ns < settled:
+            if old is not None or (self._lasting and found.stat.st_ctime_ns < settled):
                 lasting.append(encoded)
-        self._parts.record.add(event.path, lasting, self._listed)
+            else:
+                complete = False
+        if lasting:
+            self._parts.record.add(event.path, Remembered(lasting, self._listed, needs if complete else None))
         self._levels.append(_Level(event.path, entries))
 
     def _leave(self, event: Left) -> None:
@@ -178,23 +185,21 @@ class TreeBackup:
         pieces += [self._store_tree(piece) for piece in builder.finish()]
         return tuple(pieces)
 
-    def _leaf(self, event: Entered, found: Found, seen: list[Seen]) -> bytes | None:
-        """Return a file's entry, or None, having said why, when it cannot be kept."""
-        self._lasting = True
+    def _leaf(self, event: Entered, found: Found, old: bytes | None) -> bytes | None:
+        """Return a file's entry, or None, having said why, when it cannot be kept. `old` is one that still holds."""
         stat = found.stat
         regular = modes.S_ISREG(stat.st_mode)
-        encoded = None
-        for one in seen:
-            encoded = self._unchanged(found, one)
-            if encoded is not None:
-                break
-        if encoded is not None:
+        encoded = old
+        if old is not None:
             self.tally.unchanged += 1
             if regular:
                 self._bytes_read(stat.st_size)
         else:
+            self._lasting = True
             try:
-                encoded = self._file(event, found) if regular else self._special(event, found)
+                encoded = self._small(event.fd, found) if regular else None
+                if encoded is None:
+                    encoded = self._file(event, found) if regular else self._special(event, found)
             except SourceError as error:
                 self._skip(join(event.path, found.name), error.reason)
         self._item_done()
@@ -207,32 +212,87 @@ class TreeBackup:
             self.tally.others += 1
         return encoded
 
-    def _unchanged(self, found: Found, seen: Seen) -> bytes | None:
-        """Return an earlier entry, noting the packs it needs, when it still holds and all its chunks exist."""
-        old = seen.entries.get(found.name)
-        if old is None:
-            return None
-        kind = KINDS.get(modes.S_IFMT(found.stat.st_mode))
-        if kind is None or not same(old, kind, stat_key(self._values(found.stat))):
-            return None
-        known, used = self._parts.known, self._parts.pipeline.used
-        chunk = single_chunk(old)
-        if chunk is not None and not is_listed(old):
-            pack = known.pack_of(chunk)
-            if pack is None:
-                return None
-            used.add(pack)
-            return old
+    def _unchanged(self, leaves: list[Found], histories: list[Seen]) -> list[bytes | None]:
+        """Return, for each leaf, its earlier entry when that still holds and all its content exists.
+
+        The packs that these entries need are noted.
+        """
+        if not histories:
+            return [None] * len(leaves)
+        found = self._matches(leaves, histories[0].entries)
+        newest = histories[0]
+        if newest.packs is not None and len(found) - found.count(None) == len(newest.entries):
+            known, pipeline = self._parts.known, self._parts.pipeline
+            if all(known.exists(pack) for pack in newest.packs):
+                # Nothing that was remembered of this directory has changed, so neither has what it needs.
+                pipeline.used |= newest.packs
+                pipeline.needs.packs |= newest.packs
+                self._listed.update(newest.listed)
+                return found
+        found = [old if old is None or self._exists(one.name, old, newest) else None for one, old in zip(leaves, found, strict=True)]
+        for older in histories[1:]:
+            found = [
+                old if old is not None else self._one_unchanged(one, older)
+                for one, old in zip(leaves, found, strict=True)
+            ]
+        return found
+
+    def _one_unchanged(self, found: Found, seen: Seen) -> bytes | None:
+        old = self._matches([found], seen.entries)[0]
+        return old if old is not None and self._exists(found.name, old, seen) else None
+
+    def _matches(self, leaves: list[Found], entries: dict[bytes, bytes]) -> list[bytes | None]:
+        """Return, for each leaf, the earlier entry that has exactly its kind and stat."""
+        earlier, device, kinds = entries.get, self._device, KINDS
+        matches: list[bytes | None] = []
+        for name, stat in leaves:
+            old = earlier(name)
+            if old is not None:
+                mode = stat.st_mode
+                kind = kinds.get(modes.S_IFMT(mode))
+                size = stat.st_size if kind in _FILE_OR_LINK else 0
+                key = stat_key(
+                    (
+                        mode & 0o7777, stat.st_uid, stat.st_gid, size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino,
+                        device(stat.st_dev), stat.st_nlink,
+                    )
+                )  # fmt: skip
+                if kind is None or not same(old, kind, key):
+                    old = None
+            matches.append(old)
+        return matches
+
+    def _exists(self, name: bytes, old: bytes, seen: Seen) -> bool:
+        """Tell whether all content of an earlier entry exists, and note the packs that it needs."""
+        known, pipeline = self._parts.known, self._parts.pipeline
         packs = {known.pack_of(chunk) for chunk in chunks_of(old)}
         if is_listed(old):
-            packs.update(seen.listed.get(found.name, (None,)))
+            packs.update(seen.listed.get(name, (None,)))
         present = {pack for pack in packs if pack is not None and known.exists(pack)}
         if len(present) != len(packs):
-            return None
-        used |= present
+            return False
+        pipeline.used |= present
+        pipeline.needs.packs |= present
         if is_listed(old):
-            self._listed[found.name] = seen.listed[found.name]
-        return old
+            self._listed[name] = seen.listed[name]
+        return True
+
+    def _small(self, directory_fd: int, found: Found) -> bytes | None:
+        """Read a small plain file in the fewest steps and return its entry; None when it takes the long way.
+
+        That is for what is large, sparse, empty, linked, attributed, or not as it was when it was listed.
+        """
+        name, stat = found
+        size = stat.st_size
+        if not 0 < size <= SMALL_BYTES or stat.st_nlink != 1 or stat.st_blocks * 512 < size or len(name) > MAX_NAME_BYTES:
+            return None
+        body = read_small(directory_fd, found)
+        if body is None:
+            return None
+        chunk = self._parts.pipeline.add(ChunkType.DATA, body)
+        self._bytes_read(size)
+        key = stat_key(self._values(stat))
+        return plain_file(name, key, chunk) if key else None
 
     def _file(self, event: Entered, found: Found) -> bytes | None:
         """Read a regular file, again when it changes meanwhile, and return its entry."""
@@ -262,6 +322,7 @@ class TreeBackup:
             self._skip(path, "it changed while being read; what was read is kept")
         if content.listed:
             self._listed[found.name] = packs
+            self._parts.pipeline.needs.packs.update(packs)
         return self._encode(path, Entry(found.name, Kind.FILE, self._stat(before, size), content), xattrs)
 
     def _special(self, event: Entered, found: Found) -> bytes | None:
@@ -304,7 +365,7 @@ class TreeBackup:
     def _values(self, stat: os.stat_result) -> tuple[int, int, int, int, int, int, int, int, int]:
         """Return what `Stat` keeps, in its order. A link's size is its text's; others but files have none."""
         mode = stat.st_mode
-        kind = modes.S_IFMT(mode)
+        kind = KINDS.get(modes.S_IFMT(mode))
         return (
             mode & 0o7777,
             stat.st_uid,
@@ -314,7 +375,7 @@ class TreeBackup:
             stat.st_ctime_ns,
             stat.st_ino,
             self._device(stat.st_dev),
-            stat.st_nlink if kind != modes.S_IFDIR else 1,
+            stat.st_nlink if kind is not Kind.DIRECTORY else 1,
         )
 
     def _device(self, number: int) -> int:

@@ -71,7 +71,7 @@ def _recovery_in_file(home: "AgentHome", path: str) -> "Secret":
 
     from wain.keys.phrases import recovery_from_text, recovery_to_text
     from wain.keys.secret import SECRET_BYTES, Secret
-    from wain.storage.durable import write_new
+    from wain.storage.new_file import write_new
 
     taken = Refused(f"{path} exists already and is never overwritten", f"Give another file with {_FILE_FLAG}.")
     if os.path.lexists(path):

@@ -27,7 +27,8 @@ from wain.order.custody import (
     decode_record,
     encode_record,
 )
-from wain.storage.durable import make_dirs, reading, write_new
+from wain.storage.durable import make_dirs, reading
+from wain.storage.new_file import write_new
 
 PARTY: Final = "Data Box service"
 

@@ -35,10 +35,9 @@ class PackCipher:
         self._gcm = AESGCM(_derive(key, salt, b"wain pack v1 gcm"))
         self._context = b"wain pack v1" + registration + bytes([kind])
 
-    def seal_segment(self, number: int, plain: int, codec: Codec, target: tuple[bytes, memoryview]) -> None:
-        """Encrypt `target[0]` into `target[1]`, which is 16 bytes longer."""
-        body, room = target
-        self._gcm.encrypt_into(_nonce(_SEGMENT, number), body, self._about(_SEGMENT, number, plain, codec), room)
+    def seal_segment(self, number: int, plain: int, codec: Codec, body: bytes) -> bytes:
+        """Return the stored bytes of a segment, which are 16 longer."""
+        return self._gcm.encrypt(_nonce(_SEGMENT, number), body, self._about(_SEGMENT, number, plain, codec))
 
     def open_segment(self, number: int, plain: int, codec: Codec, sealed: bytes | memoryview) -> bytes:
         """Return the compressed bytes of a segment. Raises `Corrupt`."""

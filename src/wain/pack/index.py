@@ -230,6 +230,17 @@ class IndexTable:
         ordinal, segment, offset, length = _PLACE.unpack_from(self._view, at + HASH_BYTES)
         return self._location(ordinal, segment, offset, length)
 
+    def pack_of(self, chunk: ChunkId) -> PackId | None:
+        """Return the pack that holds the chunk, or None: `find` for those who ask a million times. Raises as it does."""
+        at = self._position(chunk)
+        if at < 0:
+            return None
+        (ordinal,) = _NUMBER.unpack_from(self._view, at + HASH_BYTES)
+        if ordinal >= self._packs:
+            raise Malformed(_WHAT, f"pack number {ordinal} of {self._packs}")
+        (pack,) = _PACK.unpack_from(self._view, HEADER_BYTES + ordinal * HASH_BYTES)
+        return PackId(pack)
+
     def items(self) -> Iterator[tuple[ChunkId, Location]]:
         """Iterate over all entries, by chunk id."""
         for chunk, ordinal, segment, offset, length in self._rows():

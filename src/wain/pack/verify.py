@@ -38,7 +38,10 @@ def leaf_hashes(body: memoryview) -> tuple[bytes, ...]:
 
 def damaged_leaves(body: bytes | memoryview, footer: Footer) -> list[int]:
     """Return the numbers of the leaves whose hash differs from the footer's."""
-    have = leaf_hashes(memoryview(body))
+    return _differing(leaf_hashes(memoryview(body)), footer)
+
+
+def _differing(have: tuple[bytes, ...], footer: Footer) -> list[int]:
     return [number for number, (one, other) in enumerate(zip(have, footer.leaves, strict=True)) if one != other]
 
 
@@ -81,57 +84,104 @@ def verify_pack(stored: bytes | memoryview, expected: PackId) -> Footer:
     return footer
 
 
-class LeafVerifier:
-    """Checks a pack while its bytes stream past, in pieces of any size. Memory: one leaf and the footer page.
+class LeafHasher:
+    """Hashes the leaves of a body while its bytes stream past, in pieces of any size."""
 
-    `feed` every stored byte in order, then `finish`. Hashes are made as leaves fill; they are judged at the end,
-    when the footer is known.
+    __slots__ = ("_filled", "_leaf", "_leaves")
+
+    def __init__(self) -> None:
+        self._leaf = blake3()
+        self._filled = 0
+        self._leaves: list[bytes] = []
+
+    def feed(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes of the body."""
+        view = memoryview(piece)
+        while view:
+            part = view[: LEAF_BYTES - self._filled]
+            self._leaf.update(part)
+            self._filled += len(part)
+            view = view[len(part) :]
+            if self._filled == LEAF_BYTES:
+                self._close()
+
+    def finish(self) -> tuple[bytes, ...]:
+        """Return the BLAKE3 of each MiB of the body, the last one of what is left."""
+        if self._filled:
+            self._close()
+        return tuple(self._leaves)
+
+    def _close(self) -> None:
+        self._leaves.append(self._leaf.digest())
+        self._leaf = blake3()
+        self._filled = 0
+
+
+class StreamVerifier:
+    """Checks a pack while its bytes stream past, in pieces of any size, before its name or size is known.
+
+    `feed` every stored byte in order, then `finish` with the name it is to have. Hashes are made as leaves fill; they
+    are judged at the end, when the footer is known. Memory: the footer page.
     """
 
-    def __init__(self, expected: PackId, stored_bytes: int) -> None:
-        self._expected = expected
-        self._size = stored_bytes
-        self._body_bytes = stored_bytes - FOOTER_BYTES
-        self._at = 0
-        self._leaf = blake3()
-        self._leaves: list[bytes] = []
-        self._footer = bytearray()
+    def __init__(self) -> None:
+        self.stored_bytes = 0
+        self._leaves = LeafHasher()
+        self._held = b""
+        """The last page so far: the footer, if nothing more comes."""
         self._tail = b""
         """The end of the body: where padding is."""
 
     def feed(self, piece: bytes | memoryview) -> None:
         """Take the next bytes of the pack."""
         view = memoryview(piece)
-        while view and self._at < self._body_bytes:
-            room = min(LEAF_BYTES - self._at % LEAF_BYTES, self._body_bytes - self._at)
-            part = view[:room]
-            self._leaf.update(part)
-            self._at += len(part)
-            if self._at > self._body_bytes - BLOCK_BYTES:
-                self._tail = (self._tail + bytes(part))[-BLOCK_BYTES:]
-            view = view[len(part) :]
-            if self._at % LEAF_BYTES == 0 or self._at == self._body_bytes:
-                self._leaves.append(self._leaf.digest())
-                self._leaf = blake3()
-        self._footer += view[: FOOTER_BYTES - len(self._footer)]  # What comes behind it is counted, not kept.
-        self._at += len(view)
+        self.stored_bytes += len(view)
+        body = max(len(self._held) + len(view) - FOOTER_BYTES, 0)
+        from_held = min(body, len(self._held))
+        self._take(self._held[:from_held])
+        self._take(view[: body - from_held])
+        self._held = self._held[from_held:] + bytes(view[body - from_held :])
 
-    def finish(self) -> Footer:
+    def _take(self, part: bytes | memoryview) -> None:
+        self._leaves.feed(part)
+        self._tail = (self._tail + bytes(part[-BLOCK_BYTES:]))[-BLOCK_BYTES:]
+
+    def finish(self, expected: PackId) -> Footer:
         """Judge.
 
         Raises:
             Truncated, Corrupt, Malformed: as `verify_pack`.
         """
-        if self._at != self._size or self._body_bytes <= 0:
-            raise Truncated(pack_words(self._expected), want=max(self._size, FOOTER_BYTES + 1), have=self._at)
-        footer = check_footer(bytes(self._footer), self._expected)
-        if footer.body_bytes != self._body_bytes:
-            raise Truncated(pack_words(self._expected), want=footer.body_bytes + FOOTER_BYTES, have=self._size)
-        bad = [n for n, (one, other) in enumerate(zip(self._leaves, footer.leaves, strict=True)) if one != other]
-        if bad:
-            raise Corrupt(pack_words(self._expected), damage(bad))
-        check_padding(self._tail, footer, self._expected)
+        if self.stored_bytes <= FOOTER_BYTES:
+            raise Truncated(pack_words(expected), want=FOOTER_BYTES + 1, have=self.stored_bytes)
+        footer = check_footer(self._held, expected)
+        if footer.body_bytes + FOOTER_BYTES != self.stored_bytes:
+            raise Truncated(pack_words(expected), want=footer.body_bytes + FOOTER_BYTES, have=self.stored_bytes)
+        have = self._leaves.finish()
+        if bad := _differing(have, footer):
+            raise Corrupt(pack_words(expected), damage(bad))
+        check_padding(self._tail, footer, expected)
         return footer
+
+
+class LeafVerifier:
+    """The same for a pack whose name and stored size in bytes are known beforehand."""
+
+    def __init__(self, expected: PackId, stored_bytes: int) -> None:
+        self._expected = expected
+        self._size = stored_bytes
+        self._stream = StreamVerifier()
+
+    def feed(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes of the pack."""
+        self._stream.feed(piece)
+
+    def finish(self) -> Footer:
+        """Judge. Raises as `StreamVerifier.finish`."""
+        have = self._stream.stored_bytes
+        if have != self._size:
+            raise Truncated(pack_words(self._expected), want=max(self._size, FOOTER_BYTES + 1), have=have)
+        return self._stream.finish(self._expected)
 
 
 def finding(pack: PackId, stored: bytes | memoryview) -> DataError | None:

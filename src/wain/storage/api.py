@@ -13,11 +13,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class Draft(Protocol):
+    """An object in the making. Close it in any case; what was not published is gone."""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append bytes."""
+
+    def publish(self, name: str) -> bool:
+        """Make what was written durable under `name`. Return False, and change nothing, when `name` exists."""
+
+    def close(self) -> None:
+        """Let go. The same call again changes nothing."""
+
+
 class Objects(Protocol):
     """Immutable objects. There is no overwrite."""
 
     def create(self, name: str, body: bytes | memoryview) -> bool:
         """Store `body` durably under `name`. Return False, and change nothing, when `name` exists."""
+
+    def draft(self) -> Draft:
+        """Begin an object whose body comes in pieces and whose name is not known yet."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return `length` bytes (or all) from `offset`. A short object gives `Truncated`."""

@@ -22,9 +22,9 @@ from wain.storage.durable import (
     read_exactly,
     reading,
     unlink_at,
-    write_new_at,
     writing,
 )
+from wain.storage.new_file import NewFile, write_new_at
 
 SET_ASIDE: Final = "set-aside"
 """The top-level directory of objects that were renamed out of the way."""
@@ -111,6 +111,18 @@ class DirectoryObjects:
                 return False
             return write_new_at(dirfd, path.name, body, 0o400, name)
 
+    def draft(self) -> "DirectoryDraft":
+        """Begin an object whose body comes in pieces and whose name is not known yet."""
+        with writing(str(self._root)), directory(self._root) as dirfd:
+            return DirectoryDraft(self, NewFile(dirfd, 0o400, str(self._root)))
+
+    def publish(self, file: NewFile, name: str) -> bool:
+        """Make a draft durable under `name`. Return False, and change nothing, when `name` exists."""
+        path = self._path(name)
+        self._settle(path.parent)
+        with writing(name), directory(path.parent) as dirfd:
+            return file.publish(dirfd, path.name)
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return `length` bytes (or all) from `offset`. A short object gives `Truncated`."""
         path = self._path(name)
@@ -190,3 +202,23 @@ class DirectoryObjects:
                 evict(fd)
             finally:
                 os.close(fd)
+
+
+class DirectoryDraft:
+    """`wain.storage.api.Draft` of a `DirectoryObjects`: a file without a name."""
+
+    def __init__(self, objects: DirectoryObjects, file: NewFile) -> None:
+        self._objects = objects
+        self._file = file
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._file.write(piece)
+
+    def publish(self, name: str) -> bool:
+        """Make what was written durable under `name`. Return False, and change nothing, when `name` exists."""
+        return self._objects.publish(self._file, name)
+
+    def close(self) -> None:
+        """Let go; what was not published is gone."""
+        self._file.close()

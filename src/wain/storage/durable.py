@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -26,8 +25,6 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENOMEDIUM})
 """The device behind the target is no longer there."""
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
-_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _DIR_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 TEMPORARY_PREFIX: Final = ".new-"
@@ -133,6 +130,26 @@ def sync_file_system(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+_SYNC_FILE_RANGE_WRITE: Final = 2
+
+
+def start_write_back(fd: int, offset: int, length: int) -> None:
+    """Set the medium to work on dirty pages, so that a later fsync has little left to wait for.
+
+    It promises nothing: what it fails to do, or cannot do on this system, the fsync does or reports.
+    """
+    if _LIBC is not None:
+        _LIBC.sync_file_range(fd, ctypes.c_longlong(offset), ctypes.c_longlong(length), _SYNC_FILE_RANGE_WRITE)
+
+
+def _libc_with_sync_file_range() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc if hasattr(libc, "sync_file_range") else None
+
+
+_LIBC: Final = _libc_with_sync_file_range()
+
+
 def write_all(fd: int, body: bytes | memoryview, offset: int = 0) -> None:
     """Write every byte of `body` at `offset`, without copying it. Raises `OSError`.
 
@@ -199,68 +216,6 @@ def _write_and_sync(fd: int, body: bytes | memoryview, where: str) -> None:
             taken = min(os.fstat(fd).st_size, len(body))
             raise out_of_space(where, len(body), taken, fd) from error
         raise
-
-
-def _linked_from_nothing(dirfd: int, name: str, body: bytes | memoryview, mode: int) -> bool:
-    """Write into a nameless file and give it its name. Raises `OSError` with `_NO_TMPFILE` where that is unknown."""
-    fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=dirfd)
-    try:
-        _write_and_sync(fd, body, name)
-        try:
-            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=dirfd, follow_symlinks=True)
-        except FileExistsError:
-            return False
-        return True
-    finally:
-        os.close(fd)
-
-
-def _linked_from_temporary(dirfd: int, name: str, body: bytes | memoryview, mode: int) -> bool:
-    """The same for file systems without nameless files: a temporary name, then a link, which never replaces."""
-    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=dirfd)
-    try:
-        _write_and_sync(fd, body, name)
-        try:
-            os.link(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd, follow_symlinks=False)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno in _NO_LINKS:
-                raise Refused(
-                    f"cannot write {name}: this file system has no hard links", "Use ext4, XFS, btrfs or ZFS."
-                ) from error
-            raise
-        return True
-    finally:
-        os.close(fd)
-        os.unlink(temporary, dir_fd=dirfd)
-
-
-def write_new_at(dirfd: int, name: str, body: bytes | memoryview, mode: int = 0o600, where: str | None = None) -> bool:
-    """Create `name` in an open directory, whole and durable. Return False, changing nothing, when it exists.
-
-    `where` names the file in errors, if not by `name`.
-
-    Raises:
-        OutOfSpace, WriteFailed, Refused, DeviceLost: nothing was created.
-    """
-    with writing(where or name, len(body), dirfd):
-        try:
-            created = _linked_from_nothing(dirfd, name, body, mode)
-        except OSError as error:
-            if error.errno not in _NO_TMPFILE:
-                raise
-            created = _linked_from_temporary(dirfd, name, body, mode)
-        os.fsync(dirfd)
-    return created
-
-
-def write_new(path: str | Path, body: bytes | memoryview, mode: int = 0o600) -> bool:
-    """Create a file, whole and durable. Return False, changing nothing, when it exists. Errors: `write_new_at`."""
-    target = Path(path)
-    with writing(str(target.parent)), directory(target.parent) as dirfd:
-        return write_new_at(dirfd, target.name, body, mode)
 
 
 def write_atomic_at(dirfd: int, name: str, body: bytes | memoryview, mode: int = 0o600) -> None:

@@ -9,6 +9,26 @@ from wain.storage.blobs import check_length, check_pages
 from wain.storage.directory import SET_ASIDE, check_name, check_prefix
 
 
+class MemoryDraft:
+    """`wain.storage.api.Draft` of a `MemoryObjects`."""
+
+    def __init__(self, objects: "MemoryObjects") -> None:
+        self._objects = objects
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._pieces.append(bytes(piece))
+
+    def publish(self, name: str) -> bool:
+        """Store what was written under `name`. Return False, and change nothing, when `name` exists."""
+        return self._objects.create(name, b"".join(self._pieces))
+
+    def close(self) -> None:
+        """Let go."""
+        self._pieces.clear()
+
+
 class MemoryObjects:
     """`wain.storage.api.Objects` in a dictionary."""
 
@@ -22,6 +42,10 @@ class MemoryObjects:
             return False
         self._bodies[name] = bytes(body)
         return True
+
+    def draft(self) -> MemoryDraft:
+        """Begin an object whose body comes in pieces and whose name is not known yet."""
+        return MemoryDraft(self)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return `length` bytes (or all) from `offset`. A short object gives `Truncated`."""

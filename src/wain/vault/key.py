@@ -13,7 +13,8 @@ from wain.base.codec import Decoder, Encoder
 from wain.base.errors import Corrupt, DataError, Malformed, Missing, Refused
 from wain.keys.secret import SECRET_BYTES, Secret
 from wain.keys.signing import PUBLIC_KEY_BYTES, public_key
-from wain.storage.durable import reading, write_new
+from wain.storage.durable import reading
+from wain.storage.new_file import write_new
 from wain.vault.records import Signer
 
 KEY_FILE: Final = "key"

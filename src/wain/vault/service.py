@@ -149,9 +149,9 @@ class Vault:
         """Say for each pack where it is, and pin those that are here for `storing.LEASE`."""
         return storing.presence(self._site, rid, packs)
 
-    def put_pack(self, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
-        """Store a pack."""
-        return storing.put_pack(self._site, rid, pack, body)
+    def upload(self, rid: RegistrationId) -> storing.PackUpload:
+        """Begin to take in a pack."""
+        return storing.PackUpload(self._site, rid)
 
     def announce_seed(self, rid: RegistrationId, seal: bytes) -> None:
         """Take note of the packs that travel on a sealed device."""

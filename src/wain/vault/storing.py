@@ -1,13 +1,15 @@
 """How a pack comes in: verified in memory, created durably, then counted. The order is the crash safety."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 from wain.base.errors import Corrupt, DataError, Refused, WriteFailed
 from wain.base.ids import PackId, RegistrationId
 from wain.pack.format import HEADER_BYTES, decode_header
-from wain.pack.verify import verify_pack
+from wain.pack.verify import StreamVerifier
+from wain.storage.api import Draft
 from wain.vault import rows
 from wain.vault.adopting import adopt
 from wain.vault.catalog import fill_asked
@@ -19,37 +21,69 @@ LEASE: Final = timedelta(hours=96)
 """How long asking for a pack pins it (reliability.md 4.4). Shorter than any grace of the collection."""
 
 
-def put_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
-    """Store a pack that came over the wire, and pin it. False when it was there already.
+class PackUpload:
+    """`wain.wire.vault.PackUpload`: a pack on its way in, verified while it streams past. Close it in any case."""
 
-    Raises:
-        Corrupt, Truncated: what came is not this pack; nothing was stored.
-        Refused: larger than a pack may be, or sealed for another registration.
-    """
-    site.row(rid)
-    if len(body) > MAX_STORED_BYTES:
-        raise Refused(f"a pack of {len(body)} bytes is over the cap of {MAX_STORED_BYTES}")
-    verify_pack(body, pack)
-    if decode_header(bytes(body[:HEADER_BYTES])).registration != rid:
-        raise Refused(f"pack {pack.hex()} was sealed for another registration")
-    with site.writing(adopt):
-        there = site.has_pack(rid, pack)
-        new = not there and create_pack(site, rid, pack, body)
-        with site.catalog.write() as connection:
-            if not there:
-                rows.add_pack(connection, rid, pack, len(body))
-            fill_asked(connection, [pack])
-            rows.lease_asked(connection, rid, site.clock() + LEASE)
+    def __init__(self, site: Site, rid: RegistrationId) -> None:
+        site.row(rid)
+        self._site = site
+        self._rid = rid
+        self._verifier = StreamVerifier()
+        self._header = b""
+        self._draft = site.objects.draft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes of the pack.
+
+        Raises:
+            Refused: it is larger than a pack may be.
+        """
+        size = self._verifier.stored_bytes + len(piece)
+        if size > MAX_STORED_BYTES:
+            raise Refused(f"a pack of {size} bytes is over the cap of {MAX_STORED_BYTES}")
+        self._verifier.feed(piece)
+        self._header += bytes(piece[: HEADER_BYTES - len(self._header)])
+        self._draft.write(piece)
+
+    def finish(self, pack: PackId) -> bool:
+        """Judge what came, store it durably, and pin it. False when it was there already.
+
+        Raises:
+            Corrupt, Truncated: what came is not this pack; nothing was stored.
+            Refused: it was sealed for another registration.
+        """
+        self._verifier.finish(pack)
+        if decode_header(self._header).registration != self._rid:
+            raise Refused(f"pack {pack.hex()} was sealed for another registration")
+        site, rid = self._site, self._rid
+        with site.writing(adopt):
+            there = site.has_pack(rid, pack)
+            new = not there and _publish(site, rid, pack, self._draft)
+            with site.catalog.write() as connection:
+                if not there:
+                    rows.add_pack(connection, rid, pack, self._verifier.stored_bytes)
+                fill_asked(connection, [pack])
+                rows.lease_asked(connection, rid, site.clock() + LEASE)
         return new
 
+    def close(self) -> None:
+        """Let go; what was not finished is gone."""
+        self._draft.close()
 
-def create_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
+
+def _publish(site: Site, rid: RegistrationId, pack: PackId, draft: Draft) -> bool:
     """Create a pack's object. False when a whole one is there, left by a verb that was killed before it counted it.
 
     A damaged one is set aside (healing), never overwritten.
     """
     name = pack_name(rid, pack)
-    if site.objects.create(name, body):
+    if draft.publish(name):
         return True
     try:
         site.verify_stored(rid, pack)
@@ -57,7 +91,7 @@ def create_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | mem
         site.objects.set_aside(name)
     else:
         return False
-    if not site.objects.create(name, body):
+    if not draft.publish(name):
         raise WriteFailed(name, "a damaged object of that name could not be set aside")
     return True
 
@@ -71,7 +105,9 @@ def take_pack(site: Site, rid: RegistrationId, pack: PackId, body: bytes | memor
     with site.writing(adopt):
         if site.has_pack(rid, pack):
             return False
-        new = create_pack(site, rid, pack, body)
+        with closing(site.objects.draft()) as draft:
+            draft.write(body)
+            new = _publish(site, rid, pack, draft)
         try:
             size = site.verify_stored(rid, pack)
         except DataError as error:

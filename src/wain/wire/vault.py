@@ -112,6 +112,23 @@ class ImportReport:
     receipt: Receipt | None
 
 
+class PackUpload(Protocol):
+    """One pack on its way into the vault, under no name yet. Close it in any case; what was not finished is gone."""
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Send the next bytes of the pack."""
+
+    def finish(self, pack: PackId) -> bool:
+        """Have it verified without keys, stored durably and pinned. False when it was there already.
+
+        Raises:
+            DataError: what came is not this pack. Refused: it is another registration's. Nothing was stored.
+        """
+
+    def close(self) -> None:
+        """Let go. The same call again changes nothing."""
+
+
 class VaultApi(Protocol):
     """A vault, as one agent sees it.
 
@@ -140,8 +157,8 @@ class VaultApi(Protocol):
     def presence(self, rid: RegistrationId, packs: Sequence[PackId]) -> list[Presence]:
         """Say for each pack, in order, where it is. Asking pins the pack for the length of a job."""
 
-    def put_pack(self, rid: RegistrationId, pack: PackId, body: bytes | memoryview) -> bool:
-        """Store a pack. Verified without keys before it counts. False when it was there already."""
+    def upload(self, rid: RegistrationId) -> PackUpload:
+        """Begin to store a pack, whose bytes come in pieces and whose name comes last."""
 
     def announce_seed(self, rid: RegistrationId, seal: bytes) -> None:
         """Tell the vault which packs travel on a sealed device: they are in transit, pinned, until import."""

@@ -7,6 +7,7 @@ from wain.base.errors import Corrupt, DeviceLost, Missing, OutOfSpace, Refused, 
 from wain.storage import durable
 from wain.storage.durable import (
     ReadFailed,
+    directory,
     free_bytes,
     make_dirs,
     out_of_space,
@@ -16,9 +17,8 @@ from wain.storage.durable import (
     write_all,
     write_atomic,
     write_error,
-    write_new,
-    write_new_at,
 )
+from wain.storage.new_file import NewFile, write_new, write_new_at
 
 
 def os_error(number):
@@ -75,14 +75,36 @@ def test_write_new_never_replaces(tmp_path):
 
 
 def test_write_new_without_nameless_files(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise os_error(errno.EOPNOTSUPP)
+    real = os.open
 
-    monkeypatch.setattr(durable, "_linked_from_nothing", refuse)
+    def refuse(path, flags, *rest, **more):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise os_error(errno.EOPNOTSUPP)
+        return real(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
     assert write_new(tmp_path / "a", b"first")
     assert not write_new(tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_new_file_that_is_not_published_leaves_nothing(tmp_path, monkeypatch, nameless):
+    if not nameless:
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_TMPFILE | os.O_CREAT | os.O_EXCL)  # A mix that every kernel refuses.
+    with directory(tmp_path) as fd:
+        with NewFile(fd, 0o600, "x") as file:
+            for _ in range(3):
+                file.write(b"piece " * 1_000_000)
+            assert [name for name in os.listdir(tmp_path) if not name.startswith(".new-")] == []
+        assert os.listdir(tmp_path) == []
+        with NewFile(fd, 0o600, "x") as file:
+            file.write(b"first ")
+            file.write(b"second")
+            assert file.publish(fd, "x")
+        assert os.listdir(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"first second"
 
 
 def test_write_atomic_replaces_and_leaves_nothing_behind(tmp_path):
