@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import Extents, FileReader, cut_extents, is_sparse
+from wain.agent.windows import Windows
 from wain.base.ids import ChunkId, PackId
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
@@ -40,6 +41,7 @@ class FileContent:
         self._pipeline = pipeline
         self._known = known
         self._cutter = cutter
+        self._windows = Windows()
         self._tick = tick
         self._links: dict[tuple[int, int], _Linked] = {}
 
@@ -77,7 +79,7 @@ class FileContent:
         extents = reader.extents(size) if sparse else ()
         naming = _Naming(self._pipeline, self._known)
         got = 0
-        for piece in reader.pieces(self._cutter, extents or ((0, size),)):
+        for piece in reader.pieces(self._cutter, extents or ((0, size),), self._windows):
             naming.add(self._pipeline.add(ChunkType.DATA, piece))
             got += len(piece)
             self._tick(len(piece))

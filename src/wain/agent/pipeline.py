@@ -29,8 +29,8 @@ SEGMENT_BYTES: Final = 2 * MIB
 """Chunks are gathered until a segment holds this much plaintext;"""
 ALONE_BYTES: Final = MIB
 """a chunk of this size or more stands alone: it would gain little in company, and is often wanted alone."""
-QUEUE_BYTES: Final = 16 * MIB
-"""Plaintext between reading and writing, at most."""
+QUEUE_BYTES: Final = 4 * MIB
+"""Plaintext between reading and writing, at most, for each worker: one segment in its hands and one that waits."""
 CHUNK_OVERHEAD_BYTES: Final = 256
 """What a chunk weighs beside its bytes: millions of tiny files must not fill memory with their ids."""
 MAX_WORKERS: Final = 8
@@ -70,7 +70,9 @@ class Pipeline:
         self._error: BaseException | None = None
         self._stopped = False
         self._local = threading.local()
-        self._pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_WORKERS), thread_name_prefix="compress")
+        workers = min(os.cpu_count() or 1, MAX_WORKERS)
+        self._queue_bytes = QUEUE_BYTES * workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="compress")
         self._packing = Packing(parts, self._pool, self._fail)
         self._writer = threading.Thread(target=self._write, name="write", daemon=True)
         self._writer.start()
@@ -181,7 +183,7 @@ class Pipeline:
     def _send(self, kind: ChunkType, gathered: _Gathering) -> None:
         with self._room:
             # Woken by the writing thread, which also notes its own end; the time limit is for what nobody thought of.
-            while self._queued >= QUEUE_BYTES and self._error is None and self._writer.is_alive():
+            while self._queued >= self._queue_bytes and self._error is None and self._writer.is_alive():
                 self._room.wait(1.0)
             self._queued += gathered.weight
         self._raise()

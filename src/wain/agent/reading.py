@@ -8,15 +8,15 @@ import os
 import stat as modes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import mmap
 from typing import Final, NamedTuple
 
 from wain.agent.walk import Found, words
+from wain.agent.windows import Windows
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.tree.entry import Kind
 from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_extents
 
-WINDOW_BYTES: Final = 16 << 20
+WINDOW_BYTES: Final = 4 << 20
 """How much of a large file is in memory at once."""
 
 KINDS: Final = {
@@ -120,11 +120,12 @@ class FileReader:
             raise SourceError(words(error)) from None
         return body
 
-    def pieces(self, cutter: Cutter, extents: Extents) -> Iterator[memoryview]:
+    def pieces(self, cutter: Cutter, extents: Extents, windows: Windows) -> Iterator[memoryview]:
         """Yield the chunks of the given data extents, read end to end. They end early where the file does."""
         rest = b""
         for last, want in _runs(extents):
-            room = memoryview(mmap(-1, max(len(rest) + sum(length for _, length in want), 1)))
+            window = windows.take(len(rest) + sum(length for _, length in want))
+            room = window.room
             room[: len(rest)] = rest
             at = len(rest)
             for offset, length in want:
@@ -135,7 +136,7 @@ class FileReader:
                     break
             done = 0
             for length in cutter.cut(room[:at], last) if at else ():
-                yield room[done : done + length]
+                yield window.lend(done, done + length)
                 done += length
             if last:
                 return

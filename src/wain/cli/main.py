@@ -4,6 +4,7 @@
 by Ctrl-C. Cloud, catalog and engine are loaded by the commands that use them, so that `wain --version` stays quick.
 """
 
+import gc
 import io
 import os
 import signal
@@ -28,6 +29,8 @@ def main(args: Sequence[str]) -> int:
     if list(args) == ["--version"]:
         render.say(f"wain {__version__}")
         return render.EXIT_OK
+    # A job makes millions of small objects and no cycles: looking for cycles every 700 objects costs 5 % of its time.
+    gc.set_threshold(100_000, 20, 50)
     as_json = "--json" in args
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

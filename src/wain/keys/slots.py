@@ -71,8 +71,8 @@ class Argon2:
     lanes: int
 
 
-DEFAULT: Final = Argon2(256 * 1024, 3, 4)
-"""0.8 s on the reference machine (reliability.md 3.2)."""
+DEFAULT: Final = Argon2(64 * 1024, 10, 4)
+"""The memory of RFC 9106's second recommended option, with three times its passes (decision 0019)."""
 CHEAPEST: Final = Argon2(MEMORY_KIB[0], PASSES[0], LANES[0])
 """The least that is accepted: for tests, and for machines with very little memory."""
 NO_COST: Final = Argon2(0, 0, 0)

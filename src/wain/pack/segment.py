@@ -8,6 +8,7 @@ import zstandard
 
 from wain.base.errors import Corrupt, TooLarge
 from wain.base.ids import ChunkId
+from wain.base.sizes import KIB, MIB
 from wain.chunk.names import ChunkType, Namer
 from wain.pack.format import MAX_SEGMENT_PLAIN, Codec
 
@@ -27,19 +28,33 @@ class Segment:
     """Each chunk's id and length in bytes, in order."""
 
 
+_PROBED_BYTES: Final = MIB
+"""What is shorter is compressed without a probe: it would save too little."""
+_PROBES: Final = 8
+_PROBE_BYTES: Final = 8 * KIB
+
+
 class Compressor:
     """Compresses segments. Owned by one thread: zstd contexts are not shared."""
 
     def __init__(self, level: int = LEVEL) -> None:
         self._zstd = zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False)
+        self._probe = zstandard.ZstdCompressor(level=1, write_content_size=False)
 
     def compress(self, bodies: Sequence[bytes | memoryview], chunks: tuple[tuple[ChunkId, int], ...]) -> Segment:
         """Return the segment of these chunks, stored raw when compression saves too little."""
         plain = bodies[0] if len(bodies) == 1 else b"".join(bodies)
-        packed = self._zstd.compress(plain)
-        if len(packed) < len(plain) * _WORTH:
-            return Segment(Codec.ZSTD, packed, len(plain), chunks)
+        if len(plain) < _PROBED_BYTES or self._promising(plain):
+            packed = self._zstd.compress(plain)
+            if len(packed) < len(plain) * _WORTH:
+                return Segment(Codec.ZSTD, packed, len(plain), chunks)
         return Segment(Codec.RAW, bytes(plain), len(plain), chunks)
+
+    def _promising(self, plain: bytes | memoryview) -> bool:
+        """Tell from a few samples whether compression can be worth it: media and encrypted files are not tried whole."""
+        step = len(plain) // _PROBES
+        sample = b"".join([plain[at : at + _PROBE_BYTES] for at in range(0, step * _PROBES, step)])
+        return len(self._probe.compress(sample)) < len(sample) * _WORTH
 
 
 def expand(body: bytes | memoryview, codec: Codec, plain: int) -> bytes:

@@ -18,6 +18,7 @@ from wain.agent.reading import (
     xattrs_of,
 )
 from wain.agent.walk import Found
+from wain.agent.windows import Windows
 from wain.chunk.cutter import Cutter
 from wain.tree import rules
 
@@ -52,7 +53,7 @@ def whole(reader: FileReader) -> bytes:
     """Put a file together as a restore does."""
     size = reader.before.st_size
     extents = reader.extents(size)
-    body = b"".join(map(bytes, reader.pieces(CUTTER, extents or ((0, size),))))
+    body = b"".join(map(bytes, reader.pieces(CUTTER, extents or ((0, size),), Windows())))
     if not extents:
         return body
     out, at = bytearray(size), 0
@@ -100,7 +101,7 @@ def test_a_terabyte_of_nothing_reads_nothing(folder: tuple[Path, int]) -> None:
     sparse(folder[0] / "hole", 1 << 40)
     with opened(folder, "hole") as reader:
         assert reader.extents(1 << 40) == ((1 << 40, 0),)
-        assert list(reader.pieces(CUTTER, reader.extents(1 << 40))) == []
+        assert list(reader.pieces(CUTTER, reader.extents(1 << 40), Windows())) == []
 
 
 def test_more_extents_than_an_entry_takes(folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_windows_do_not_change_chunks(folder: tuple[Path, int], monkeypatch: pyt
     for window in (8 * MIB, 11 * MIB, 24 * MIB, 30 * MIB):  # The last one ends with the file: an empty last window.
         monkeypatch.setattr(reading, "WINDOW_BYTES", window)
         with opened(folder, "dense") as reader:
-            cuts.append([len(piece) for piece in reader.pieces(CUTTER, ((0, 30 * MIB),))])
+            cuts.append([len(piece) for piece in reader.pieces(CUTTER, ((0, 30 * MIB),), Windows())])
     assert len({tuple(cut) for cut in cuts}) == 1
 
 
@@ -160,7 +161,7 @@ def test_a_file_that_shrinks_ends_where_it_ends(folder: tuple[Path, int]) -> Non
     (folder[0] / "f").write_bytes(body)
     with opened(folder, "f") as reader:
         os.truncate(folder[0] / "f", MIB)
-        assert b"".join(map(bytes, reader.pieces(CUTTER, ((0, 3 * MIB),)))) == body[:MIB]
+        assert b"".join(map(bytes, reader.pieces(CUTTER, ((0, 3 * MIB),), Windows()))) == body[:MIB]
         assert reader.changed()
 
 
@@ -169,7 +170,7 @@ def test_a_sparse_file_that_shrinks_never_joins_what_is_not_adjacent(folder: tup
     with opened(folder, "f") as reader:
         extents = reader.extents(4 * MIB)
         os.truncate(folder[0] / "f", 4096)
-        got = b"".join(map(bytes, reader.pieces(CUTTER, extents)))
+        got = b"".join(map(bytes, reader.pieces(CUTTER, extents, Windows())))
         assert got == b"a" * 4096
         assert cut_extents(extents, len(got)) == ((), 4096)
 
@@ -231,7 +232,7 @@ def test_every_fault_while_reading_is_a_source_error(folder, call: str, monkeypa
     def read_it() -> None:
         with FileReader(folder[1], listed) as reader:
             reader.small(5000)
-            list(reader.pieces(CUTTER, ((0, 5000),)))
+            list(reader.pieces(CUTTER, ((0, 5000),), Windows()))
             reader.changed()
 
     read_it()
