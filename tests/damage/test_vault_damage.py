@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from unit.vault.ground import Ground, Shipment, commit, damage, put
+from unit.vault.ground import Ground, Shipment, commit, damage, put, put_pack
 from wain.base.errors import DataError, Refused
 from wain.base.progress import Silent
 from wain.keys import signing
@@ -70,7 +70,7 @@ def test_a_flipped_bit_is_named_set_aside_and_healed(ground, place):
     with pytest.raises(Refused):
         vault.commit_point(server.rid, server.manifest([bad], 3, second.id))
 
-    assert vault.put_pack(server.rid, bad.id, bad.stored) is True
+    assert put_pack(vault, server.rid, bad.id, bad.stored) is True
     assert [point.state for point in vault.points(server.rid)] == [PointState.COMPLETE] * 2
     assert vault.verify().findings == ()
     assert vault.generation(server.rid) == generation + 1

@@ -1,4 +1,4 @@
-"""Which packs the content of a remembered directory lies in (agent/FORMAT.md, "Needs" and "Places").
+"""Which packs the content of a remembered directory lies in (agent/FORMAT.md, "Needs" and "Tail").
 
 While a job runs nobody knows which pack a segment will be in, so a directory's frame names segments by their ordinal.
 The stream's tail, written when the job is done, says where each segment went.
@@ -16,12 +16,13 @@ from wain.agent.pipeline import Needs
 from wain.base.ids import HASH_BYTES, PackId
 
 PLACES_MAGIC: Final = b"WAINHEND"
-PLACES_FIXED_BYTES: Final = 20
+PLACES_VERSION: Final = 1
+PLACES_FIXED_BYTES: Final = 22
 MAX_RUNS: Final = 1 << 24
 MAX_PLACE_PACKS: Final = 1 << 22
 NOWHERE: Final = (1 << 32) - 1
 """The pack number of segments that went into no pack that is known."""
-_END: Final = struct.Struct("<III8s")
+_END: Final = struct.Struct("<8sHIII")
 _COUNTS: Final = struct.Struct("<II")
 _PAIR: Final = struct.Struct("<II")
 
@@ -84,9 +85,7 @@ def resolve_needs(stored: bytes, places: Places) -> frozenset[PackId] | None:
         return None
     packs, runs = _COUNTS.unpack_from(stored)
     at = _COUNTS.size + packs * HASH_BYTES
-    found: set[PackId | None] = {
-        PackId(stored[one : one + HASH_BYTES]) for one in range(_COUNTS.size, at, HASH_BYTES)
-    }
+    found: set[PackId | None] = {PackId(stored[one : one + HASH_BYTES]) for one in range(_COUNTS.size, at, HASH_BYTES)}
     for number in range(runs):
         found.update(places.packs_of(*_PAIR.unpack_from(stored, at + number * _PAIR.size)))
     known = frozenset(pack for pack in found if pack is not None)
@@ -97,7 +96,7 @@ def encode_places(segment_packs: Sequence[PackId | None]) -> bytes:
     """Return the tail of a stream: `segment_packs` gives the pack of each segment, by its ordinal."""
     numbers: dict[PackId, int] = {}
     runs: list[bytes] = []
-    last: PackId | None | int = 0
+    last: PackId | int | None = 0
     for ordinal, pack in enumerate(segment_packs):
         if pack != last:
             number = NOWHERE if pack is None else numbers.setdefault(pack, len(numbers))
@@ -105,7 +104,7 @@ def encode_places(segment_packs: Sequence[PackId | None]) -> bytes:
             last = pack
     runs.append(_PAIR.pack(len(segment_packs), NOWHERE))  # What comes behind the last segment is nowhere.
     body = b"".join((*numbers, *runs))
-    return body + _END.pack(len(numbers), len(runs), crc32(body), PLACES_MAGIC)
+    return body + _END.pack(PLACES_MAGIC, PLACES_VERSION, len(numbers), len(runs), crc32(body))
 
 
 def read_places(file: BinaryIO) -> Places:
@@ -114,15 +113,16 @@ def read_places(file: BinaryIO) -> Places:
     if size < _END.size:
         return NO_PLACES
     file.seek(size - _END.size)
-    packs, runs, crc, magic = _END.unpack(file.read(_END.size))
+    magic, version, packs, runs, crc = _END.unpack(file.read(_END.size))
     stored = packs * HASH_BYTES + runs * _PAIR.size
-    if magic != PLACES_MAGIC or packs > MAX_PLACE_PACKS or runs > MAX_RUNS or stored > size - _END.size:
+    ours = (magic, version) == (PLACES_MAGIC, PLACES_VERSION)
+    if not ours or packs > MAX_PLACE_PACKS or runs > MAX_RUNS or stored > size - _END.size:
         return NO_PLACES
     file.seek(size - _END.size - stored)
     body = file.read(stored)
     if len(body) != stored or crc32(body) != crc:
         return NO_PLACES
     middle = packs * HASH_BYTES
-    pairs = array("I", b"".join([body[middle:]]))
+    pairs = array("I", body[middle:])
     ids = tuple(PackId(body[at : at + HASH_BYTES]) for at in range(0, middle, HASH_BYTES))
     return Places(pairs[0::2], pairs[1::2], ids, stored + _END.size)

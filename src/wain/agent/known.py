@@ -40,8 +40,9 @@ SIDECARS: Final = (PACKS_SUFFIX, STORED_SUFFIX)
 
 
 class KnownChunks:
-    """The chunk store's memory. `place` and `claim` belong to the reading thread, `log`, `settle` and `spill` to
-    the settling thread.
+    """The chunk store's memory.
+
+    `place` and `claim` belong to the reading thread; `log`, `settle` and `spill` to the settling one.
 
     Raises (all methods that write): `OutOfSpace`, `WriteFailed`, `Refused`: the agent's own disk, never the source.
     """

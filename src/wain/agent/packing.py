@@ -1,8 +1,8 @@
 """The writing side of a backup's pipeline: from compressed segments to durable packs.
 
-`seal` and `close` belong to the writing thread. Each sealed segment is proved by the pool before its bytes leave; a
-closed pack is settled (logged, made durable, counted) by a thread of its own, so that waiting for the medium and filling
-the next pack overlap. Packs settle in the order in which they were closed.
+`seal` and `close` belong to the writing thread. Each sealed segment is proved by the pool before its bytes leave. A
+closed pack is settled (logged, made durable, counted) by a thread of its own, so that the next one fills while the
+medium works. Packs settle in the order in which they were closed.
 """
 
 import os

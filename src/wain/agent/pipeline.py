@@ -2,8 +2,8 @@
 
 The reading thread names and deduplicates chunks and gathers them into segments; a small pool compresses and proves; one
 writing thread seals segments into packs and sends them on. The queue between them is bounded in bytes, so memory does
-not grow with the source. A failure of the sink stops everything and is raised to the caller of `add` or `finish`: it can
-never look like a problem of a source file.
+not grow with the source. A failure of the sink stops everything and is raised to the caller of `add` or `flush`: it
+can never look like a problem of a source file.
 """
 
 import os

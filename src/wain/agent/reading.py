@@ -34,6 +34,8 @@ Extents = tuple[tuple[int, int], ...]
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_HOLES: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_OTHER_KIND: Final = frozenset({errno.ELOOP, errno.ENOENT, errno.ENXIO})
+"""What opening says of a name that stands for a link, nothing, or a socket by now."""
 _SELF_FD: Final = b"/proc/self/fd"
 
 
@@ -195,7 +197,7 @@ def read_small(directory_fd: int, found: Found) -> bytes | None:
     except OSError:
         return None
     try:
-        body = os.read(fd, stat.st_size + 1)
+        body = _read_once(fd, stat.st_size + 1)
         if os.listxattr(fd):
             return None
         now = os.fstat(fd)
@@ -212,6 +214,10 @@ def read_small(directory_fd: int, found: Found) -> bytes | None:
         and now.st_mode == stat.st_mode
     )
     return body if same else None
+
+
+def _read_once(fd: int, size: int) -> bytes:
+    return os.read(fd, size)
 
 
 def _runs(extents: Extents) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
@@ -307,12 +313,10 @@ def _xattrs(target: int | bytes, *, follow: bool = True) -> Xattrs:
 
 def _open(directory_fd: int, name: bytes) -> int:
     try:
-        return os.open(name, _OPEN | os.O_NOATIME, dir_fd=directory_fd)
-    except PermissionError:
-        pass  # O_NOATIME is for the file's owner and root alone; others read like everybody.
+        try:
+            return os.open(name, _OPEN | os.O_NOATIME, dir_fd=directory_fd)
+        except PermissionError:
+            # O_NOATIME is for the file's owner and root alone; others read like everybody.
+            return os.open(name, _OPEN, dir_fd=directory_fd)
     except OSError as error:
-        raise SourceError(words(error)) from None
-    try:
-        return os.open(name, _OPEN, dir_fd=directory_fd)
-    except OSError as error:
-        raise SourceError(words(error)) from None
+        raise (Moved if error.errno in _OTHER_KIND else SourceError)(words(error)) from None

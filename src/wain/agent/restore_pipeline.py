@@ -22,8 +22,8 @@ from wain.pack.reader import PackReader
 from wain.pack.verify import pack_words
 
 WORKERS: Final = 2
-SEGMENTS_AHEAD: Final = 12
-RUN_BYTES: Final = 8 * MIB
+SEGMENTS_AHEAD: Final = 6
+RUN_BYTES: Final = 4 * MIB
 """Neighbouring segments are read together up to this size,"""
 GAP_BYTES: Final = MIB
 """and across unwanted ones up to this size."""

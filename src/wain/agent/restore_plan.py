@@ -20,8 +20,8 @@ from wain.chunk.names import ChunkType
 from wain.pack.index import Location
 from wain.tree.entry import Entry, Kind
 
-BATCH_CHUNKS: Final = 131_072
-BATCH_FILES: Final = 65_536
+BATCH_CHUNKS: Final = 65_536
+BATCH_FILES: Final = 16_384
 
 Want = tuple[Item, int, int, int, ChunkId]
 """File; bytes of its data before the chunk; offset and length in the segment; the chunk."""

@@ -21,9 +21,13 @@ from wain.agent.restore_metadata import drop_other_attributes
 from wain.agent.restore_nodes import NodeWriter
 from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot, check_name, rename_new
+from wain.base.sizes import KIB
+from wain.storage.durable import start_write_back
 from wain.tree.entry import Entry
 
 OPEN_FILES: Final = 64
+_EARLY_BYTES: Final = 512 * KIB
+"""The medium is set to work on pieces of this size at once, while the next ones are decoded."""
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -210,6 +214,8 @@ class RestoreWriter:
             fd = self._descriptor(item)
             for offset, start, end in spans(item, at, len(view)):
                 write_all(fd, view[start:end], offset)
+                if end - start >= _EARLY_BYTES:
+                    start_write_back(fd, offset, end - start)
         except OSError as error:
             self._refuse(item, error)
             return

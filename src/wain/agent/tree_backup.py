@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from wain.agent.file_content import FileContent
-from wain.agent.history import HistoryReader, HistoryWriter, Remembered, Seen
+from wain.agent.history import HistoryReader, HistoryWriter, Remembered
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Needs, Pipeline
 from wain.agent.reading import (
@@ -30,6 +30,7 @@ from wain.agent.reading import (
     read_small,
     xattrs_of,
 )
+from wain.agent.unchanged import Unchanged, stat_values
 from wain.agent.walk import Entered, Found, Left, Walk, join
 from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
@@ -38,7 +39,7 @@ from wain.base.sizes import MIB
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import chunks_of, is_listed, plain_file, same, stat_key
+from wain.tree.compare import plain_file, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
@@ -57,7 +58,6 @@ _PIECES_EVERY: Final = 1024
 _FEW: Final = 1000
 _SMALL_LISTING: Final = PIECE_MIN_BYTES - PIECE_HEADER_BYTES
 """A listing below this is one piece: no need to look for a place to cut it."""
-_FILE_OR_LINK: Final = frozenset((Kind.FILE, Kind.SYMLINK))
 
 
 @dataclass(slots=True)
@@ -111,6 +111,7 @@ class TreeBackup:
         self.tally = tally
         self.root: tuple[ChunkId, ...] = ()
         self._files = FileContent(parts.pipeline, parts.known, parts.cutter, self._bytes_read)
+        self._unchanged = Unchanged(parts.known, parts.pipeline, self._device)
         self._levels: list[_Level] = []
         self._devices: dict[int, int] = {}
         self._listed: dict[bytes, tuple[PackId, ...]] = {}
@@ -138,7 +139,7 @@ class TreeBackup:
         entries: list[tuple[bytes, bytes]] = []
         lasting: list[bytes] = []
         self.tally.selected += event.selected
-        unchanged = self._unchanged(event.leaves, seen)
+        unchanged = self._unchanged.of(event.leaves, seen, self._listed)
         for found, old in zip(event.leaves, unchanged, strict=True):
             encoded = self._leaf(event, found, old)
             if encoded is None:
@@ -212,71 +213,6 @@ class TreeBackup:
             self.tally.others += 1
         return encoded
 
-    def _unchanged(self, leaves: list[Found], histories: list[Seen]) -> list[bytes | None]:
-        """Return, for each leaf, its earlier entry when that still holds and all its content exists.
-
-        The packs that these entries need are noted.
-        """
-        if not histories:
-            return [None] * len(leaves)
-        found = self._matches(leaves, histories[0].entries)
-        newest = histories[0]
-        if newest.packs is not None and len(found) - found.count(None) == len(newest.entries):
-            known, pipeline = self._parts.known, self._parts.pipeline
-            if all(known.exists(pack) for pack in newest.packs):
-                # Nothing that was remembered of this directory has changed, so neither has what it needs.
-                pipeline.used |= newest.packs
-                pipeline.needs.packs |= newest.packs
-                self._listed.update(newest.listed)
-                return found
-        found = [old if old is None or self._exists(one.name, old, newest) else None for one, old in zip(leaves, found, strict=True)]
-        for older in histories[1:]:
-            found = [
-                old if old is not None else self._one_unchanged(one, older)
-                for one, old in zip(leaves, found, strict=True)
-            ]
-        return found
-
-    def _one_unchanged(self, found: Found, seen: Seen) -> bytes | None:
-        old = self._matches([found], seen.entries)[0]
-        return old if old is not None and self._exists(found.name, old, seen) else None
-
-    def _matches(self, leaves: list[Found], entries: dict[bytes, bytes]) -> list[bytes | None]:
-        """Return, for each leaf, the earlier entry that has exactly its kind and stat."""
-        earlier, device, kinds = entries.get, self._device, KINDS
-        matches: list[bytes | None] = []
-        for name, stat in leaves:
-            old = earlier(name)
-            if old is not None:
-                mode = stat.st_mode
-                kind = kinds.get(modes.S_IFMT(mode))
-                size = stat.st_size if kind in _FILE_OR_LINK else 0
-                key = stat_key(
-                    (
-                        mode & 0o7777, stat.st_uid, stat.st_gid, size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino,
-                        device(stat.st_dev), stat.st_nlink,
-                    )
-                )  # fmt: skip
-                if kind is None or not same(old, kind, key):
-                    old = None
-            matches.append(old)
-        return matches
-
-    def _exists(self, name: bytes, old: bytes, seen: Seen) -> bool:
-        """Tell whether all content of an earlier entry exists, and note the packs that it needs."""
-        known, pipeline = self._parts.known, self._parts.pipeline
-        packs = {known.pack_of(chunk) for chunk in chunks_of(old)}
-        if is_listed(old):
-            packs.update(seen.listed.get(name, (None,)))
-        present = {pack for pack in packs if pack is not None and known.exists(pack)}
-        if len(present) != len(packs):
-            return False
-        pipeline.used |= present
-        pipeline.needs.packs |= present
-        if is_listed(old):
-            self._listed[name] = seen.listed[name]
-        return True
-
     def _small(self, directory_fd: int, found: Found) -> bytes | None:
         """Read a small plain file in the fewest steps and return its entry; None when it takes the long way.
 
@@ -284,14 +220,19 @@ class TreeBackup:
         """
         name, stat = found
         size = stat.st_size
-        if not 0 < size <= SMALL_BYTES or stat.st_nlink != 1 or stat.st_blocks * 512 < size or len(name) > MAX_NAME_BYTES:
+        if (
+            not 0 < size <= SMALL_BYTES
+            or stat.st_nlink != 1
+            or stat.st_blocks * 512 < size
+            or len(name) > MAX_NAME_BYTES
+        ):
             return None
         body = read_small(directory_fd, found)
         if body is None:
             return None
         chunk = self._parts.pipeline.add(ChunkType.DATA, body)
         self._bytes_read(size)
-        key = stat_key(self._values(stat))
+        key = stat_key(stat_values(stat, self._device))
         return plain_file(name, key, chunk) if key else None
 
     def _file(self, event: Entered, found: Found) -> bytes | None:
@@ -314,7 +255,7 @@ class TreeBackup:
                 return self._special(event, found)
         self._lasting = steady and attempt == 1
         if steady and xattrs is NO_XATTRS and len(content.chunks) == 1 and not content.extents and not content.listed:
-            key = stat_key(self._values(before))
+            key = stat_key(stat_values(before, self._device))
             if key and len(found.name) <= MAX_NAME_BYTES:
                 return plain_file(found.name, key, content.chunks[0])
         path = join(event.path, found.name)
@@ -359,24 +300,8 @@ class TreeBackup:
         return self._parts.pipeline.add(ChunkType.TREE, piece)
 
     def _stat(self, stat: os.stat_result, size: int | None = None) -> Stat:
-        mode, uid, gid, listed, *rest = self._values(stat)
+        mode, uid, gid, listed, *rest = stat_values(stat, self._device)
         return Stat(mode, uid, gid, listed if size is None else size, *rest)
-
-    def _values(self, stat: os.stat_result) -> tuple[int, int, int, int, int, int, int, int, int]:
-        """Return what `Stat` keeps, in its order. A link's size is its text's; others but files have none."""
-        mode = stat.st_mode
-        kind = KINDS.get(modes.S_IFMT(mode))
-        return (
-            mode & 0o7777,
-            stat.st_uid,
-            stat.st_gid,
-            stat.st_size if kind in _FILE_OR_LINK else 0,
-            stat.st_mtime_ns,
-            stat.st_ctime_ns,
-            stat.st_ino,
-            self._device(stat.st_dev),
-            stat.st_nlink if kind is not Kind.DIRECTORY else 1,
-        )
 
     def _device(self, number: int) -> int:
         """Return the order in which the walk met a file system."""

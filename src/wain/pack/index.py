@@ -231,7 +231,7 @@ class IndexTable:
         return self._location(ordinal, segment, offset, length)
 
     def pack_of(self, chunk: ChunkId) -> PackId | None:
-        """Return the pack that holds the chunk, or None: `find` for those who ask a million times. Raises as it does."""
+        """Return the pack that holds the chunk, or None: `find`, for those who ask a million times."""
         at = self._position(chunk)
         if at < 0:
             return None

@@ -51,7 +51,7 @@ class Compressor:
         return Segment(Codec.RAW, bytes(plain), len(plain), chunks)
 
     def _promising(self, plain: bytes | memoryview) -> bool:
-        """Tell from a few samples whether compression can be worth it: media and encrypted files are not tried whole."""
+        """Tell from samples whether compression can be worth it: media and encrypted files are not tried whole."""
         step = len(plain) // _PROBES
         sample = b"".join([plain[at : at + _PROBE_BYTES] for at in range(0, step * _PROBES, step)])
         return len(self._probe.compress(sample)) < len(sample) * _WORTH

@@ -2,7 +2,7 @@
 
 `seal` encrypts a segment and gives its stored bytes; `prove` opens them again and names every chunk (verify before
 write); `finish` gives the last piece and the pack's name. What `header`, every `seal` and `finish` give, end to end, is
-the pack. The order of calls is the order of bytes; only `prove` may run elsewhere and later, but before its piece leaves.
+the pack. The order of calls is the order of bytes; only `prove` may run elsewhere, before its piece leaves.
 
 There is no way to encrypt twice under one key: a pack that could not be written is built anew with a new key.
 """
@@ -60,6 +60,11 @@ class SealedPack:
     stored: memoryview
     """Read-only. A view, because a copy of 64 MiB is memory that a backup does not need."""
     chunks: tuple[PackedChunk, ...]
+
+    @property
+    def stored_bytes(self) -> int:
+        """The stored size in bytes."""
+        return len(self.stored)
 
 
 @dataclass(frozen=True, slots=True)

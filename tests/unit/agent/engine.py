@@ -10,6 +10,7 @@ from wain.agent.browse import PointView
 from wain.agent.enrol import EnrolRequest, enrol
 from wain.agent.home import AgentHome
 from wain.agent.job import Services, run_backup
+from wain.agent.sinks import WholeDraft
 from wain.base.errors import WriteFailed
 from wain.base.ids import PackId, PointId, RegistrationId
 from wain.base.progress import Silent
@@ -52,12 +53,15 @@ class MemorySink:
             raise self.error
         self.packs[pack.id] = pack
 
+    def draft(self) -> WholeDraft:
+        return WholeDraft(self.put)
+
     def commit(self) -> None:
         self.durable |= self.packs.keys()
 
 
 class Faulty:
-    """A vault whose verb `verb` fails at its n-th call, before or after it took effect."""
+    """A vault whose verb `verb` fails at its n-th call, before or after it took effect. `put_pack` ends an upload."""
 
     def __init__(self, vault: Vault, verb: str, at: int = 1, *, after: bool = False) -> None:
         self._vault, self._verb, self._left, self._after = vault, verb, at, after
@@ -65,6 +69,12 @@ class Faulty:
     def __getattr__(self, name: str) -> object:
         real = getattr(self._vault, name)
         return self._strike(real) if name == self._verb else real
+
+    def upload(self, rid: RegistrationId) -> object:
+        upload = self._vault.upload(rid)
+        if self._verb == "put_pack":
+            upload.finish = self._strike(upload.finish)
+        return upload
 
     def _strike(self, real: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object) -> object:

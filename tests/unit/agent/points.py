@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from unit.pack.packing import WholeWriter
 from wain.agent.browse import PointView
 from wain.base.errors import Missing, Truncated
 from wain.base.ids import NO_POINT, NO_SEED, ChunkId, PackId, PointId, RegistrationId, SeedId
@@ -15,7 +16,7 @@ from wain.keys.signing import public_key
 from wain.pack.cipher import PackKey
 from wain.pack.index import Location, encode_index
 from wain.pack.segment import Compressor
-from wain.pack.writer import PackFor, PackWriter, SealedPack
+from wain.pack.writer import PackFor, SealedPack
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PieceBuilder, encode_entry, encode_piece
 from wain.tree.lists import encode_list
@@ -102,7 +103,7 @@ class PointBuilder:
         self.vault = vault or ReadableVault()
         self._owner = PackFor(RID, KEYS.restore_public, pack_bytes)
         self._compressor = Compressor()
-        self._open: dict[ChunkType, PackWriter] = {}
+        self._open: dict[ChunkType, WholeWriter] = {}
         self._gathered: dict[ChunkType, list[tuple[ChunkId, bytes]]] = {kind: [] for kind in ChunkType}
         self._known: set[ChunkId] = set()
         self.sealed: list[SealedPack] = []
@@ -132,7 +133,7 @@ class PointBuilder:
             self._close_pack(kind)
         if kind not in self._open:
             key = PackKey(secrets.token_bytes(32))
-            self._open[kind] = PackWriter(kind, self._owner, key, secrets.token_bytes(32))
+            self._open[kind] = WholeWriter(kind, self._owner, key, secrets.token_bytes(32))
         self._open[kind].add(segment)
 
     def _close_pack(self, kind: ChunkType) -> None:

@@ -1,14 +1,19 @@
 """Histories: walk order, torn tails, zeros, damage: a history that lies costs reading, never content."""
 
+import io
 import os
 import struct
 from pathlib import Path
 from zlib import crc32
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wain.agent import history
-from wain.agent.history import HistoryReader, HistoryWriter, set_interrupted_aside, walk_key
+from wain.agent.history import HistoryReader, HistoryWriter, Remembered, set_interrupted_aside, walk_key
+from wain.agent.history_needs import encode_needs, encode_places, read_places, resolve_needs
+from wain.agent.pipeline import Needs
 from wain.base.errors import WriteFailed
 from wain.base.ids import PackId
 from wain.tree.entry import Entry, Kind, Stat
@@ -26,7 +31,7 @@ def write(path: Path, directories: list[bytes] = DIRECTORIES, names: int = 3) ->
     with HistoryWriter(path, RID) as record:
         for directory in directories:
             entries = [entry(b"%d of %s" % (number, directory.replace(b"/", b"|"))) for number in range(names)]
-            record.add(directory, entries, {})
+            record.add(directory, Remembered(entries, {}, None))
 
 
 def test_directories_are_in_walk_order() -> None:
@@ -51,7 +56,7 @@ def test_directories_that_come_and_go_do_not_disturb_the_others(tmp_path: Path) 
 def test_packs_of_listed_files(tmp_path: Path) -> None:
     packs = (PackId(b"p" * 32), PackId(b"q" * 32))
     with HistoryWriter(tmp_path / "h", RID) as record:
-        record.add(b"/", [entry(b"x")], {b"x": packs, b"y": ()})
+        record.add(b"/", Remembered([entry(b"x")], {b"x": packs, b"y": ()}, None))
     assert HistoryReader(tmp_path / "h", RID).seen(b"/").listed == {b"x": packs, b"y": ()}
 
 
@@ -59,8 +64,8 @@ def test_a_huge_directory_takes_several_frames(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(history, "FRAME_BYTES", 1000)
     packs = {b"x": (PackId(b"p" * 32),)}
     with HistoryWriter(tmp_path / "h", RID) as record:
-        record.add(b"/", [entry(b"%05d" % number) for number in range(100)], packs)
-        record.add(b"/b", [entry(b"x")], {})
+        record.add(b"/", Remembered([entry(b"%05d" % number) for number in range(100)], packs, None))
+        record.add(b"/b", Remembered([entry(b"x")], {}, None))
     reader = HistoryReader(tmp_path / "h", RID)
     seen = reader.seen(b"/")
     assert len(seen.entries) == 100
@@ -143,8 +148,8 @@ def test_publishing_replaces_the_last_history(tmp_path: Path) -> None:
     write(tmp_path / "last", [b"/"])
     record = HistoryWriter(tmp_path / "partial", RID)
     with record:
-        record.add(b"/", [], {})
-    record.publish(tmp_path / "last")
+        record.add(b"/", Remembered([], {}, None))
+    record.publish(tmp_path / "last", [])
     assert sorted(os.listdir(tmp_path)) == ["last"]
     assert HistoryReader(tmp_path / "last", RID).seen(b"/").entries == {}
 
@@ -154,4 +159,58 @@ def test_a_full_disk_is_never_a_bare_os_error(tmp_path: Path) -> None:
     from wain.base.errors import OutOfSpace  # noqa: PLC0415
 
     with pytest.raises((OutOfSpace, WriteFailed)), HistoryWriter(Path("/dev/full"), RID) as record:
-        record.add(b"/", [entry(b"x")], {})
+        record.add(b"/", Remembered([entry(b"x")], {}, None))
+
+
+class TestNeeds:
+    """Which packs an unchanged directory needs is known from the history alone, or not at all."""
+
+    P, Q = PackId(b"p" * 32), PackId(b"q" * 32)
+
+    def kept(self, path: Path, needs: Needs | None, packs: list[PackId | None]) -> frozenset[PackId] | None:
+        with HistoryWriter(path, RID) as record:
+            record.add(b"/", Remembered([entry(b"x")], {}, needs))
+        record.publish(path.with_suffix(".last"), packs)
+        reader = HistoryReader(path.with_suffix(".last"), RID)
+        seen = reader.seen(b"/")
+        assert list(seen.entries) == [b"x"]
+        assert reader.seen(b"/z").entries == {}
+        reader.close()
+        return seen.packs
+
+    def test_packs_and_segments_are_packs_in_the_end(self, tmp_path: Path) -> None:
+        places = [self.P, self.P, self.Q, self.P]
+        assert self.kept(tmp_path / "h", Needs({self.Q}, {0, 1}), places) == {self.P, self.Q}
+        assert self.kept(tmp_path / "h", Needs(set(), {1, 2}), places) == {self.P, self.Q}
+        assert self.kept(tmp_path / "h", Needs(set(), {3}), places) == {self.P}
+        assert self.kept(tmp_path / "h", Needs(), places) == frozenset()
+
+    def test_what_is_not_known_is_not_guessed(self, tmp_path: Path) -> None:
+        assert self.kept(tmp_path / "h", None, [self.P]) is None
+        assert self.kept(tmp_path / "h", Needs({self.Q}, {1}), [self.P, None]) is None
+        assert self.kept(tmp_path / "h", Needs({self.Q}, {0, 4}), [self.P]) is None, "a segment beyond the last"
+        assert self.kept(tmp_path / "h", Needs(set(), {0}), []) is None
+
+    def test_an_interrupted_job_knows_only_what_lay_in_packs_before(self, tmp_path: Path) -> None:
+        with HistoryWriter(tmp_path / "h", RID) as record:
+            record.add(b"/", Remembered([entry(b"x")], {}, Needs({self.P}, {0})))
+            record.add(b"/a", Remembered([entry(b"x")], {}, Needs({self.P}, set())))
+        reader = HistoryReader(tmp_path / "h", RID)
+        assert reader.seen(b"/").packs is None
+        assert reader.seen(b"/a").packs == {self.P}
+
+    @pytest.mark.parametrize("at", range(1, 120, 7))
+    def test_a_flipped_bit_in_the_tail_costs_knowledge_never_truth(self, tmp_path: Path, at: int) -> None:
+        self.kept(tmp_path / "h", Needs({self.Q}, {0, 1, 2}), [self.P, self.Q, self.P])
+        path = tmp_path / "h.last"
+        body = bytearray(path.read_bytes())
+        body[-at] ^= 4
+        path.write_bytes(body)
+        assert HistoryReader(path, RID).seen(b"/").packs in (None, {self.P, self.Q})
+
+    @given(st.lists(st.sampled_from([P, Q, None]), max_size=30), st.sets(st.integers(0, 35)))
+    def test_every_run_of_segments(self, packs: list[PackId | None], segments: set[int]) -> None:
+        tail = encode_places(packs)
+        found = resolve_needs(encode_needs(Needs(set(), segments)), read_places(io.BytesIO(tail)))
+        wanted = {packs[one] if one < len(packs) else None for one in segments}
+        assert found == (None if None in wanted else wanted)

@@ -52,7 +52,7 @@ def test_however_a_job_ends_its_record_says_so(server: Server, error, state: Job
         def __getattr__(self, name: str) -> object:
             return getattr(server.vault, name)
 
-        def put_pack(self, *_: object) -> None:
+        def upload(self, *_: object) -> None:
             raise error
 
     with pytest.raises(type(error)):
@@ -148,7 +148,10 @@ def test_a_long_job_asks_again_for_the_packs_it_counts_on(server: Server, monkey
     asked: list[list[PackId]] = []
 
     class Watched:
-        def put_pack(self, *_: object) -> bool:
+        def upload(self, _: object) -> "Watched":
+            return self
+
+        def finish(self, _: object) -> bool:
             return True
 
         def presence(self, _: object, packs: list[PackId]) -> None:
@@ -156,11 +159,14 @@ def test_a_long_job_asks_again_for_the_packs_it_counts_on(server: Server, monkey
 
     from unit.agent.test_known import sealed  # noqa: PLC0415
 
+    def put(body: bytes) -> None:
+        sink.draft().finish(sealed(body))
+
     sink = VaultSink(Watched(), server.rid, lambda: [PackId(b"p" * 32)])
-    sink.put(sealed(b"x"))
+    put(b"x")
     assert not asked
     monkeypatch.setattr(sinks, "RENEW_SECONDS", 0)
-    sink.put(sealed(b"y"))
+    put(b"y")
     assert asked == [[b"p" * 32]]
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from unit.agent.engine import MemorySink
 from unit.pack.packing import NAMER, OWNER, RESTORE
+from wain.agent import packing
 from wain.agent import pipeline as pipelines
 from wain.agent.known import KnownChunks
-from wain.agent.pipeline import Pipeline, PipelineParts
+from wain.agent.pipeline import Needs, Pipeline, PipelineParts
 from wain.base.errors import DeviceLost, OutOfSpace, WriteFailed
 from wain.base.ids import ChunkId
 from wain.chunk.names import ChunkType
@@ -89,7 +90,7 @@ def test_chunks_of_earlier_runs_are_used_and_not_stored(tmp_path: Path) -> None:
 def test_a_failing_sink_ends_everything(tmp_path: Path, error: Exception, at: int) -> None:
     sink = MemorySink(fail_at=at, error=error)
     with pytest.raises(type(error)) as caught, running(tmp_path, sink) as pipeline:  # noqa: PT012
-        for _ in range(60):
+        for _ in range(150):
             pipeline.add(ChunkType.DATA, os.urandom(100_000))
         pipeline.flush()
     assert caught.value is error
@@ -156,7 +157,7 @@ def test_bad_memory_in_the_pool_ends_the_job(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_reader_waits_for_a_slow_sink_and_memory_stays_bounded(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(pipelines, "QUEUE_BYTES", 4 << 20)
+    monkeypatch.setattr(pipelines, "QUEUE_BYTES", 2 << 20)
     gate = threading.Event()
 
     class Slow(MemorySink):
@@ -184,7 +185,7 @@ def test_the_reader_waits_for_a_slow_sink_and_memory_stays_bounded(tmp_path: Pat
 
 
 def test_the_reader_does_not_wait_for_ever_when_the_sink_dies_while_it_waits(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(pipelines, "QUEUE_BYTES", 1 << 20)
+    monkeypatch.setattr(pipelines, "QUEUE_BYTES", 1 << 19)
 
     class DiesLate(MemorySink):
         def put(self, pack: object) -> None:
@@ -208,7 +209,7 @@ def test_ctrl_c_stops_the_threads_and_writes_nothing_more(tmp_path: Path) -> Non
 
 
 def test_tiny_files_do_not_fill_segments_with_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipelines, "PACK_CHUNKS", 5000)
+    monkeypatch.setattr(packing, "PACK_CHUNKS", 5000)
     sink = MemorySink()
     with running(tmp_path, sink, OWNER) as pipeline:
         for number in range(12_000):
@@ -232,7 +233,7 @@ def test_spilling_in_the_middle_commits_first(tmp_path: Path, monkeypatch: pytes
             super().commit()
 
     sink = Watching()
-    bodies = [os.urandom(150_000) for _ in range(20)]
+    bodies = [os.urandom(150_000) for _ in range(60)]
     known = KnownChunks(tmp_path / "index")
     real = known.spill
     seen = []
@@ -248,4 +249,29 @@ def test_spilling_in_the_middle_commits_first(tmp_path: Path, monkeypatch: pytes
         pipeline.flush()
     assert len(seen) > 2
     assert all(seen), "a table named a pack that was not durable"
-    assert len(contents(sink)) == 20
+    assert len(contents(sink)) == 60
+
+
+def test_needs_say_where_the_data_of_a_run_lies(tmp_path: Path) -> None:
+    """What is stored now, what is in flight and what an earlier run stored: each is found again by segment or pack."""
+    early = MemorySink()
+    with running(tmp_path, early) as pipeline:
+        pipeline.add(ChunkType.DATA, b"early")
+        pipeline.flush()
+    sink = MemorySink()
+    with running(tmp_path, sink) as pipeline:
+        first = pipeline.needs = Needs()
+        one = pipeline.add(ChunkType.DATA, b"one")
+        large = pipeline.add(ChunkType.DATA, os.urandom(3 << 20))
+        second = pipeline.needs = Needs()
+        pipeline.add(ChunkType.DATA, b"early")
+        pipeline.add(ChunkType.DATA, b"one")
+        pipeline.add(ChunkType.TREE, b"a listing is no data")
+        pipeline.flush()
+        packs = pipeline.segment_packs()
+    home = {chunk.chunk: pack.id for pack in sink.packs.values() for chunk in pack.chunks}
+    assert first.packs == set()
+    assert {packs[segment] for segment in first.segments} == {home[one], home[large]}
+    assert second.packs == set(early.packs)
+    assert {packs[segment] for segment in second.segments} == {home[one]}
+    assert len(packs) == 2

@@ -12,11 +12,14 @@ import pytest
 
 from unit.agent.engine import Server, reasons
 from wain.agent import file_content, reading, tree_backup
+from wain.agent.known import KnownChunks
 from wain.agent.reading import FileReader, Xattrs
-from wain.agent.walk import Found
+from wain.agent.walk import Entered, Found
+from wain.chunk.names import ChunkType
 from wain.job.job import JobState
 from wain.tree import rules
 from wain.tree.entry import Kind
+from wain.wire.vault import Presence
 
 MIB = 1 << 20
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -42,8 +45,23 @@ def on_read(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[int], Non
 
         return call
 
+    real_once = reading._read_once
+
+    def once(fd: int, size: int) -> bytes:
+        nonlocal times
+        if os.path.basename(os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)")) == name:
+            times += 1
+            act(times)
+        return real_once(fd, size)
+
+    monkeypatch.setattr(reading, "_read_once", once)
     monkeypatch.setattr(FileReader, "small", hook(FileReader.small))
     monkeypatch.setattr(FileReader, "pieces", hook(FileReader.pieces))
+
+
+def settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take files for old enough to be remembered."""
+    monkeypatch.setattr(tree_backup, "SETTLE_NS", -(10**12))
 
 
 class TestKinds:
@@ -148,16 +166,53 @@ class TestChange:
             (server.source / f"f{number}").write_text(f"{number}")
         server.backup()
         opened = []
-        real = FileReader.__init__
-        monkeypatch.setattr(
-            FileReader, "__init__", lambda self, fd, found: (opened.append(found.name), real(self, fd, found))[1]
-        )
+        for number in range(20):
+            on_read(monkeypatch, f"f{number}", lambda _, name=b"f%d" % number: opened.append(name))
         (server.source / "f7").write_text("changed")
         job = server.backup()
         assert opened == [b"f7"]
         assert (job.files, job.state) == (20, JobState.COMPLETED)
         assert server.content("source/f7") == b"changed"
         assert server.content("source/f8") == b"8"
+
+    def test_a_directory_that_is_as_it_was_needs_no_lookup_of_chunks(self, server: Server, monkeypatch) -> None:
+        for folder in ("a", "b"):
+            (server.source / folder).mkdir()
+            for number in range(5):
+                (server.source / folder / f"f{number}").write_text(f"{folder} {number}")
+                os.utime(server.source / folder / f"f{number}", ns=(0, 0))
+        settle(monkeypatch)
+        server.backup()
+        asked: list[bytes] = []
+        real = KnownChunks.pack_of
+        monkeypatch.setattr(KnownChunks, "pack_of", lambda self, chunk: (asked.append(chunk), real(self, chunk))[1])
+        server.backup()
+        assert asked == []
+        (server.source / "a" / "f0").unlink()
+        server.backup()
+        assert len(asked) == 4, "only where something went is each of the others looked up"
+        assert server.content("source/a/f1") == b"a 1"
+        assert server.content("source/b/f0") == b"b 0"
+
+    def test_a_whole_directory_is_read_again_when_one_of_its_packs_is_gone(self, server: Server, monkeypatch) -> None:
+        (server.source / "f").write_text("the only copy")
+        settle(monkeypatch)
+        server.backup()
+        known = KnownChunks(server.home.agent / "index")
+        data = next(pack for pack, ref in known.packs.items() if ref.kind is ChunkType.DATA)
+        known.close()
+        real = server.vault.presence
+
+        class Lost:
+            def __getattr__(self, name: str) -> object:
+                return getattr(server.vault, name)
+
+            def presence(self, rid: object, packs: list[object]) -> list[Presence]:
+                answers = real(rid, packs)
+                return [Presence.ABSENT if pack == data else said for pack, said in zip(packs, answers, strict=True)]
+
+        assert server.backup(Lost()).new_bytes >= len("the only copy")
+        assert server.content("source/f") == b"the only copy"
 
     def test_a_file_changed_within_the_same_tick_is_seen(self, tmp_path: Path, monkeypatch) -> None:
         """Same size, same times: only that it was young when it was read tells that it may have changed since."""
@@ -183,10 +238,13 @@ class TestChange:
         def frozen(found: Found) -> Found:
             return Found(found.name, Same(found.stat)) if found.name == b"ledger" else found
 
-        walk = tree_backup.TreeBackup._leaf
-        monkeypatch.setattr(
-            tree_backup.TreeBackup, "_leaf", lambda self, event, found, seen: walk(self, event, frozen(found), seen)
-        )
+        enter = tree_backup.TreeBackup._enter
+
+        def entered(self: tree_backup.TreeBackup, event: Entered) -> None:
+            event.leaves[:] = map(frozen, event.leaves)
+            enter(self, event)
+
+        monkeypatch.setattr(tree_backup.TreeBackup, "_enter", entered)
         assert real
         server.backup()
         assert server.content("source/ledger") == b"balance 2"
@@ -259,10 +317,13 @@ class TestChange:
         (server.source / "a").write_text("stays")
         path = server.source / "f"
         path.write_text("x")
-        monkeypatch.setattr(
-            tree_backup, "FileReader", lambda fd, found: (path.unlink(missing_ok=True), FileReader(fd, found))[1]
-            if found.name == b"f" else FileReader(fd, found)
-        )  # fmt: skip
+
+        def vanish(fd: int, found: Found) -> bytes | None:
+            if found.name == b"f":
+                path.unlink()
+            return reading.read_small(fd, found)
+
+        monkeypatch.setattr(tree_backup, "read_small", vanish)
         job = server.backup()
         assert job.state is JobState.COMPLETED_WITH_WARNINGS
         assert set(reasons(job)) == {"f"}
@@ -335,6 +396,7 @@ class TestOddEntries:
         for name in "ab":
             (server.source / name).write_text(name)
         huge = Xattrs(tuple((b"user.%04d" % number, b"v") for number in range(rules.MAX_XATTRS + 1)))
+        monkeypatch.setattr(tree_backup, "read_small", lambda *_: None)
         monkeypatch.setattr(FileReader, "xattrs", lambda _: huge)
         monkeypatch.setattr(tree_backup, "directory_xattrs", lambda _: huge)
         job = server.backup()

@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unit.pack.packing import KEY, NAMER, OWNER, RESTORE, SALT, pack, segment
+from unit.pack.packing import KEY, NAMER, OWNER, RESTORE, SALT, WholeWriter, pack, segment
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Malformed, TooLarge, Truncated
 from wain.base.ids import PackId
 from wain.base.sizes import MIB
@@ -31,7 +31,7 @@ from wain.pack.format import (
 )
 from wain.pack.reader import PackReader
 from wain.pack.verify import LeafVerifier, damaged_leaves, leaf_hashes, verify_pack
-from wain.pack.writer import PackFor, PackWriter, SealedPack
+from wain.pack.writer import PackFor, SealedPack
 
 BODIES = st.lists(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5), min_size=1, max_size=4)
 
@@ -163,7 +163,7 @@ def test_no_key_and_nonce_is_used_twice() -> None:
 
 
 def test_the_pack_aims_at_its_size_and_an_empty_one_takes_anything() -> None:
-    writer = PackWriter(ChunkType.DATA, PackFor(OWNER.registration, OWNER.restore_public, 64 * 1024), KEY, SALT)
+    writer = WholeWriter(ChunkType.DATA, PackFor(OWNER.registration, OWNER.restore_public, 64 * 1024), KEY, SALT)
     big, small = segment([os.urandom(200_000)]), segment([os.urandom(20_000)])
     assert writer.has_room(big)
     writer.add(small)
@@ -179,7 +179,7 @@ def test_bad_memory_between_compressing_and_writing_is_caught() -> None:
     good = segment([b"the only copy " * 500])
     body = bytearray(good.body)
     body[len(body) // 2] ^= 4
-    writer = PackWriter(ChunkType.DATA, OWNER, KEY, SALT)
+    writer = WholeWriter(ChunkType.DATA, OWNER, KEY, SALT)
     writer.add(segments.Segment(good.codec, bytes(body), good.plain, good.chunks))
     with pytest.raises(DataError):
         writer.finish(NAMER)
@@ -190,7 +190,7 @@ def test_bad_memory_before_compressing_is_caught() -> None:
     body = bytearray(good.body)
     body[7] ^= 1
     assert good.codec is Codec.RAW
-    writer = PackWriter(ChunkType.DATA, OWNER, KEY, SALT)
+    writer = WholeWriter(ChunkType.DATA, OWNER, KEY, SALT)
     writer.add(segments.Segment(good.codec, bytes(body), good.plain, good.chunks))
     with pytest.raises(Corrupt, match="do not give its name"):
         writer.finish(NAMER)

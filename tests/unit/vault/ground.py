@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from unit.pack.packing import WholeWriter
 from wain.base.errors import WriteFailed
 from wain.base.ids import NO_POINT, NO_SEED, DeviceId, PackId, PointId, RegistrationId, SeedId
 from wain.chunk.names import ChunkType, Namer
@@ -18,7 +19,7 @@ from wain.keys.secret import Secret, write_keys
 from wain.keys.slots import KeySlots, encode_slots, recovery_slot
 from wain.pack.cipher import PackKey
 from wain.pack.segment import Compressor
-from wain.pack.writer import PackFor, PackWriter, SealedPack
+from wain.pack.writer import PackFor, SealedPack
 from wain.pageblob.layout import Layout
 from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, container_name, packs_blob
 from wain.pageblob.paged import encode_paged
@@ -66,7 +67,7 @@ class Server:
     def pack(self, size: int = 3000, kind: ChunkType = ChunkType.DATA) -> SealedPack:
         body = os.urandom(size)
         key = PackKey(os.urandom(32))
-        writer = PackWriter(kind, PackFor(self.rid, self.keys.restore_public), key, os.urandom(32))
+        writer = WholeWriter(kind, PackFor(self.rid, self.keys.restore_public), key, os.urandom(32))
         step = 1 << 20
         for at in range(0, size, step):
             piece = body[at : at + step]
@@ -213,9 +214,17 @@ class Ground:
             return {table.name: sorted(base.execute(f"SELECT * FROM {table.name}"), key=repr) for table in FACT_TABLES}
 
 
+def put_pack(vault: Vault, rid: RegistrationId, pack: PackId, body: bytes | memoryview, step: int = 1 << 20) -> bool:
+    """Send a pack in pieces, as an agent does."""
+    with closing(vault.upload(rid)) as upload:
+        for at in range(0, len(body), step):
+            upload.write(body[at : at + step])
+        return upload.finish(pack)
+
+
 def put(vault: Vault, server: Server, packs: Sequence[SealedPack]) -> None:
     for pack in packs:
-        vault.put_pack(server.rid, pack.id, pack.stored)
+        put_pack(vault, server.rid, pack.id, pack.stored)
 
 
 def commit(vault: Vault, server: Server, packs: Sequence[SealedPack], seq: int = 1, previous: bytes = NO_POINT):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from unit.vault.ground import Shipment, commit, put
+from unit.vault.ground import Shipment, commit, put, put_pack
 from wain.base.errors import Refused
 from wain.base.progress import Silent
 from wain.policy.retention import Retention
@@ -191,7 +191,7 @@ def test_who_asks_for_a_condemned_pack_gets_it_back(ground, verb):
     if verb == "presence":
         assert vault.presence(server.rid, [pack.id]) == [Presence.IN_VAULT]
     elif verb == "put":
-        assert vault.put_pack(server.rid, pack.id, pack.stored) is False
+        assert put_pack(vault, server.rid, pack.id, pack.stored) is False
     else:
         vault.commit_point(server.rid, server.manifest([pack]))
     report = vault.gc(ANYWAY)

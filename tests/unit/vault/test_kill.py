@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.vault.ground import Failing, Ground, Shipment, commit, damage, put, until_it_passes
+from unit.vault.ground import Failing, Ground, Shipment, commit, damage, put, put_pack, until_it_passes
 from wain.base.errors import RemoteError, WriteFailed
 from wain.base.progress import Silent
 from wain.keys import signing
@@ -79,8 +79,8 @@ def _aside(vault, ground):
 
 STORIES = {
     "register": Story(lambda v, g: None, lambda v, g, _: v.register(g.server.registration, g.server.slots), False),
-    "put": Story(lambda v, g: g.server.pack(), lambda v, g, p: v.put_pack(g.server.rid, p.id, p.stored)),
-    "heal": Story(_aside, lambda v, g, p: v.put_pack(g.server.rid, p.id, p.stored)),
+    "put": Story(lambda v, g: g.server.pack(), lambda v, g, p: put_pack(v, g.server.rid, p.id, p.stored)),
+    "heal": Story(_aside, lambda v, g, p: put_pack(v, g.server.rid, p.id, p.stored)),
     "commit": Story(lambda v, g: g.server.packs(2), lambda v, g, packs: commit(v, g.server, packs)),
     "announce": Story(
         lambda v, g: Shipment(g.server, g.server.packs(2)), lambda v, g, s: v.announce_seed(g.server.rid, s.seal)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from unit.vault.ground import commit
+from unit.vault.ground import commit, put_pack
 from wain.base.errors import DataError, Refused, WriteFailed
 from wain.pack.verify import finding
 from wain.policy.retention import Retention
@@ -77,7 +77,7 @@ def test_reading_goes_on_while_a_writer_holds_the_lock(ground):
 def test_threads_may_put_at_once(ground):
     vault, server = ground.enrolled(), ground.server
     some = server.packs(8)
-    threads = [threading.Thread(target=vault.put_pack, args=(server.rid, p.id, p.stored)) for p in some * 2]
+    threads = [threading.Thread(target=put_pack, args=(vault, server.rid, p.id, p.stored)) for p in some * 2]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -134,7 +134,7 @@ def test_a_vault_with_a_damaged_key_reads_and_signs_nothing(ground):
     assert vault.key_slots(server.rid) == server.slots
     extra = server.pack()
     verbs = (
-        lambda: vault.put_pack(server.rid, extra.id, extra.stored),
+        lambda: put_pack(vault, server.rid, extra.id, extra.stored),
         lambda: vault.commit_point(server.rid, server.manifest([extra], 2, point.id)),
         lambda: vault.set_retention(server.rid, Retention(7, 0, 0, 0)),
         lambda: vault.scrub(Slice()),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unit.vault.ground import Server, Shipment, commit, damage, put
+from unit.vault.ground import Server, Shipment, commit, damage, put, put_pack
 from wain.base.errors import Corrupt, DataError, Missing, Refused
 from wain.base.ids import PackId, RegistrationId
 from wain.base.progress import Silent
@@ -69,16 +69,16 @@ def test_a_pack_is_verified_before_it_is_stored(ground):
     wrong = bytearray(pack.stored)
     wrong[4100] ^= 1
     with pytest.raises(Corrupt, match="leaf 0"):
-        vault.put_pack(server.rid, pack.id, bytes(wrong))
+        put_pack(vault, server.rid, pack.id, bytes(wrong))
     with pytest.raises(DataError):
-        vault.put_pack(server.rid, pack.id, pack.stored[:-4096])
+        put_pack(vault, server.rid, pack.id, pack.stored[:-4096])
     with pytest.raises(DataError):
-        vault.put_pack(server.rid, PackId(bytes(32)), pack.stored)
+        put_pack(vault, server.rid, PackId(bytes(32)), pack.stored)
     with pytest.raises(Refused, match="over the cap"):
-        vault.put_pack(server.rid, pack.id, bytes(82 << 20))
+        put_pack(vault, server.rid, pack.id, bytes(82 << 20))
     assert vault.presence(server.rid, [pack.id]) == [Presence.ABSENT]
-    assert vault.put_pack(server.rid, pack.id, pack.stored) is True
-    assert vault.put_pack(server.rid, pack.id, pack.stored) is False
+    assert put_pack(vault, server.rid, pack.id, pack.stored) is True
+    assert put_pack(vault, server.rid, pack.id, pack.stored) is False
     assert vault.presence(server.rid, [pack.id]) == [Presence.IN_VAULT]
     assert vault.pack_size(server.rid, pack.id) == len(pack.stored)
     assert vault.read_pack(server.rid, pack.id, 100, 50) == pack.stored[100:150]
@@ -88,7 +88,7 @@ def test_a_pack_sealed_for_another_server_is_refused(ground):
     vault, server = ground.enrolled(), ground.server
     [pack] = Server(2).packs(1)
     with pytest.raises(Refused, match="another registration"):
-        vault.put_pack(server.rid, pack.id, pack.stored)
+        put_pack(vault, server.rid, pack.id, pack.stored)
 
 
 def test_presence_answers_in_order_and_repeats(ground):
@@ -108,7 +108,7 @@ def test_a_pack_whose_row_was_never_written_is_found_by_asking(ground):
         ground.objects.create(f"packs/{server.rid.hex()}/{pack.id.hex()[:2]}/{pack.id.hex()}", pack.stored)
     damage(ground.objects, server, broken.id)
     assert vault.presence(server.rid, [whole.id, broken.id]) == [Presence.IN_VAULT, Presence.ABSENT]
-    assert vault.put_pack(server.rid, broken.id, broken.stored) is True
+    assert put_pack(vault, server.rid, broken.id, broken.stored) is True
     verify_pack(vault.read_pack(server.rid, broken.id, 0, len(broken.stored)), broken.id)
 
 
