@@ -25,6 +25,7 @@ from wain.agent.reading import (
     SourceError,
     Xattrs,
     directory_xattrs,
+    is_sparse,
     link_target,
     look_again,
     read_small,
@@ -39,7 +40,7 @@ from wain.base.sizes import MIB
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import plain_file, stat_key
+from wain.tree.compare import plain_entry, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
@@ -161,8 +162,11 @@ class TreeBackup:
             self.root = pieces
             return
         name = event.path[event.path.rindex(b"/") + 1 :]
-        entry = Entry(name, Kind.DIRECTORY, self._stat(event.stat), Content(pieces))
-        encoded = self._encode(event.path, entry, directory_xattrs(event.fd))
+        xattrs = directory_xattrs(event.fd)
+        encoded = self._plain(Kind.DIRECTORY, name, event.stat, pieces) if xattrs is NO_XATTRS else None
+        if encoded is None:
+            entry = Entry(name, Kind.DIRECTORY, self._stat(event.stat), Content(pieces))
+            encoded = self._encode(event.path, entry, xattrs)
         if encoded is not None:
             self._levels[-1].entries.append((name, encoded))
 
@@ -220,20 +224,21 @@ class TreeBackup:
         """
         name, stat = found
         size = stat.st_size
-        if (
-            not 0 < size <= SMALL_BYTES
-            or stat.st_nlink != 1
-            or stat.st_blocks * 512 < size
-            or len(name) > MAX_NAME_BYTES
-        ):
+        if not 0 < size <= SMALL_BYTES or stat.st_nlink != 1 or is_sparse(stat):
             return None
         body = read_small(directory_fd, found)
         if body is None:
             return None
         chunk = self._parts.pipeline.add(ChunkType.DATA, body)
         self._bytes_read(size)
+        return self._plain(Kind.FILE, name, stat, (chunk,))
+
+    def _plain(self, kind: Kind, name: bytes, stat: os.stat_result, chunks: tuple[ChunkId, ...]) -> bytes | None:
+        """Return the entry of what has one chunk and nothing odd, in one step; None when it takes the long way."""
         key = stat_key(stat_values(stat, self._device))
-        return plain_file(name, key, chunk) if key else None
+        if not key or len(chunks) != 1 or len(name) > MAX_NAME_BYTES:
+            return None
+        return plain_entry(kind, name, key, chunks[0])
 
     def _file(self, event: Entered, found: Found) -> bytes | None:
         """Read a regular file, again when it changes meanwhile, and return its entry."""
@@ -254,10 +259,6 @@ class TreeBackup:
             if not modes.S_ISREG(found.stat.st_mode):
                 return self._special(event, found)
         self._lasting = steady and attempt == 1
-        if steady and xattrs is NO_XATTRS and len(content.chunks) == 1 and not content.extents and not content.listed:
-            key = stat_key(stat_values(before, self._device))
-            if key and len(found.name) <= MAX_NAME_BYTES:
-                return plain_file(found.name, key, content.chunks[0])
         path = join(event.path, found.name)
         if not steady:
             self._skip(path, "it changed while being read; what was read is kept")

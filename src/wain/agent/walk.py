@@ -51,8 +51,7 @@ class Found(NamedTuple):
     stat: os.stat_result
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
+class Entered(NamedTuple):
     """A directory is open. `leaves` are its entries that are not directories, sorted by name."""
 
     path: bytes
@@ -63,8 +62,7 @@ class Entered:
     """Within an include, and not only on the way to one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """Everything below a directory was yielded. `fd` is closed right after; it is -1 when it was moved away."""
 
     path: bytes
@@ -84,10 +82,8 @@ class _Open:
     """Within an include; a directory that only leads to one is not listed but picked from."""
     cache: bool = False
     """Of a cache directory only the tag is kept, and what is included by name."""
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        return self.stat.st_dev, self.stat.st_ino
+    identity: tuple[int, int] = (0, 0)
+    """Device and inode."""
 
 
 @dataclass(slots=True)
@@ -106,7 +102,9 @@ class Walk:
         stack: list[_Open] = []
         try:
             root_fd = os.open(b"/", _OPEN_DIRECTORY)
-            yield self._enter(stack, _Open(b"/", root_fd, os.fstat(root_fd), [], b"/" in self._includes))
+            root = os.fstat(root_fd)
+            top = _Open(b"/", root_fd, root, [], b"/" in self._includes, identity=(root.st_dev, root.st_ino))
+            yield self._enter(stack, top)
             while stack:
                 top = stack[-1]
                 if not top.todo:
@@ -130,6 +128,7 @@ class Walk:
         opened = _Open(path, fd, child.stat, [], selected=False)
         try:
             opened.stat = os.fstat(fd)
+            opened.identity = (opened.stat.st_dev, opened.stat.st_ino)
             if self._enters(stack, opened):
                 opened.selected = path in self._includes or (
                     parent.selected
@@ -149,7 +148,7 @@ class Walk:
             if child.path in self._includes or child.path in self._picks:
                 self.report(Problem(child.path, "it is a directory of Wain's own and not backed up"))
             return False
-        if sum(one.identity == child.identity for one in stack) < _ITSELF_AGAIN:
+        if [one.identity for one in stack].count(child.identity) < _ITSELF_AGAIN:
             return True
         self.report(Problem(child.path, "it is mounted below itself without end"))
         return False

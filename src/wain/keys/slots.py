@@ -72,7 +72,7 @@ class Argon2:
 
 
 DEFAULT: Final = Argon2(64 * 1024, 10, 4)
-"""The memory of RFC 9106's second recommended option, with three times its passes (decision 0019)."""
+"""The memory of RFC 9106's second recommended option, with three times its passes (decision 0012)."""
 CHEAPEST: Final = Argon2(MEMORY_KIB[0], PASSES[0], LANES[0])
 """The least that is accepted: for tests, and for machines with very little memory."""
 NO_COST: Final = Argon2(0, 0, 0)

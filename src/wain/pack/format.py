@@ -6,7 +6,7 @@ Everything here is layout; `segment` compresses, `writer` seals, `reader` opens,
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
@@ -79,8 +79,7 @@ class SegmentRow:
     codec: Codec
 
 
-@dataclass(frozen=True, slots=True)
-class PackedChunk:
+class PackedChunk(NamedTuple):
     """Where a chunk lies: segment number, and offset and length in that segment's plaintext, in bytes."""
 
     chunk: ChunkId

@@ -9,12 +9,11 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from heapq import merge
 from itertools import pairwise
 from mmap import mmap
 from operator import itemgetter
-from typing import Final, overload
+from typing import Final, NamedTuple, overload
 
 from blake3 import blake3
 
@@ -45,8 +44,7 @@ _SCAN_ENTRIES: Final = 64
 _BLOCK_ENTRIES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where a chunk lies: `offset` and `length` in bytes of the plaintext of one segment of one pack."""
 
     pack: PackId

@@ -53,13 +53,14 @@ def is_listed(encoded: bytes) -> bool:
     return encoded[_LISTED_AT] == 1
 
 
-def plain_file(name: bytes, key: bytes, chunk: ChunkId) -> bytes:
-    """Return what `encode_entry` would for a dense file of one chunk without attributes, whose stat gives this key.
+def plain_entry(kind: Kind, name: bytes, key: bytes, chunk: ChunkId) -> bytes:
+    """Return what `encode_entry` would for a file or directory of one chunk without attributes, with this stat's key.
 
-    For names, stats and sizes that come from the kernel and a chunk of 1 to `MAX_CHUNK_BYTES`: nothing is checked.
+    For names, stats and sizes that come from the kernel. A file's chunk holds 1 to `MAX_CHUNK_BYTES`, without holes;
+    a directory's is its only piece. Nothing is checked.
     """
     length = ENTRY_FIXED_BYTES - 4 + len(name) + HASH_BYTES
-    return b"".join((_HEAD.pack(length, Kind.FILE, 0, len(name)), key, _NO_RDEV_TARGET_XATTRS, _ONE_CHUNK, name, chunk))
+    return b"".join((_HEAD.pack(length, kind, 0, len(name)), key, _NO_RDEV_TARGET_XATTRS, _ONE_CHUNK, name, chunk))
 
 
 def single_chunk(encoded: bytes) -> ChunkId | None:

@@ -81,7 +81,7 @@ def test_a_slot_of_the_other_kind_is_not_tried(both):
 
 def test_default_cost_is_accepted_by_the_decoder():
     slot = replace(recovery_slot(SECRET, RECOVERY, b"s" * 16, REGISTRATION), kind=SlotKind.PASSPHRASE, argon2=DEFAULT)
-    assert decode_slots(encode_slots(with_slots(slot))).slots[0].argon2 == Argon2(256 * 1024, 3, 4)
+    assert decode_slots(encode_slots(with_slots(slot))).slots[0].argon2 == Argon2(64 * 1024, 10, 4)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,12 +157,12 @@ WRONG_FEEDS = {
     "descending": sorted([(chunk(1), PLACE), (chunk(2), PLACE)])[::-1],
     "twice": [(chunk(1), PLACE)] * 2,
     "more than announced": sorted((chunk(n), PLACE) for n in range(3)),
-    "unlisted pack": [(chunk(1), replace(PLACE, pack=PACKS[1]))],
-    "empty chunk": [(chunk(1), replace(PLACE, length=0))],
-    "negative length": [(chunk(1), replace(PLACE, length=-1, offset=5))],
-    "negative offset": [(chunk(1), replace(PLACE, offset=-1, length=5))],
-    "end over 32 bits": [(chunk(1), replace(PLACE, offset=1 << 31, length=1 << 31))],
-    "segment over 32 bits": [(chunk(1), replace(PLACE, segment=1 << 32))],
+    "unlisted pack": [(chunk(1), PLACE._replace(pack=PACKS[1]))],
+    "empty chunk": [(chunk(1), PLACE._replace(length=0))],
+    "negative length": [(chunk(1), PLACE._replace(length=-1, offset=5))],
+    "negative offset": [(chunk(1), PLACE._replace(offset=-1, length=5))],
+    "end over 32 bits": [(chunk(1), PLACE._replace(offset=1 << 31, length=1 << 31))],
+    "segment over 32 bits": [(chunk(1), PLACE._replace(segment=1 << 32))],
     "short id": [(ChunkId(b"x" * 31), PLACE)],
     "long id": [(ChunkId(b"x" * 33), PLACE)],
 }
@@ -182,7 +181,7 @@ def test_a_wrong_pack_table_is_not_written() -> None:
     with pytest.raises(TooLarge):
         IndexWriter(1 << 32, PACKS)
     with pytest.raises(Malformed, match="does not follow"):
-        encode_index([(chunk(1), PLACE), (chunk(1), replace(PLACE, segment=3))])
+        encode_index([(chunk(1), PLACE), (chunk(1), PLACE._replace(segment=3))])
 
 
 def test_an_index_cut_anywhere_or_lengthened_is_refused_on_opening() -> None:
@@ -283,7 +282,7 @@ def test_merging_lets_the_newest_win_that_is_not_given_up(layers: list[Entries],
 
 
 def test_merging_streams_into_a_writer() -> None:
-    old, new = made(500), {one: replace(at, segment=99) for one, at in made(700).items() if at.length > 300}
+    old, new = made(500), {one: at._replace(segment=99) for one, at in made(700).items() if at.length > 300}
     tables = [IndexTable(encode_index(layer.items())) for layer in (old, new)]
     writer = IndexWriter(sum(map(len, tables)), PACKS)
     rows: Iterator[tuple[ChunkId, Location]] = merge_indexes(tables, frozenset())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wain.base.errors import Truncated
 from wain.base.ids import ChunkId
-from wain.tree.compare import chunks_of, is_listed, plain_file, same, single_chunk, split_entries, stat_key
+from wain.tree.compare import chunks_of, is_listed, plain_entry, same, single_chunk, split_entries, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import decode_piece, encode_entry, encode_piece
 
@@ -41,8 +41,8 @@ def test_the_key_is_what_the_codec_writes(stat: Stat, name: bytes) -> None:
     encoded = encode_entry(entry)
     assert same(encoded, Kind.FILE, key_of(stat))
     assert not same(encoded, Kind.FIFO, key_of(stat))
-    assert plain_file(name, key_of(stat), CHUNK) == encoded
-    assert decode_piece(encode_piece([plain_file(name, key_of(stat), CHUNK)])) == [entry]
+    assert plain_entry(Kind.FILE, name, key_of(stat), CHUNK) == encoded
+    assert decode_piece(encode_piece([plain_entry(Kind.FILE, name, key_of(stat), CHUNK)])) == [entry]
     assert single_chunk(encoded) == CHUNK
 
 

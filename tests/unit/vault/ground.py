@@ -23,7 +23,7 @@ from wain.pack.writer import PackFor, SealedPack
 from wain.pageblob.layout import Layout
 from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, container_name, packs_blob
 from wain.pageblob.paged import encode_paged
-from wain.storage.memory import MemoryObjects, MemoryPageBlobs
+from wain.storage.memory import MemoryDraft, MemoryObjects, MemoryPageBlobs
 from wain.tree.manifest import Manifest, PackRef, point_id, sign_manifest
 from wain.vault.catalog import FACT_TABLES
 from wain.vault.service import Vault
@@ -163,6 +163,9 @@ class Failing:
 
     def create(self, name: str, body: bytes) -> bool:
         return bool(self._call("create", name, body))
+
+    def draft(self) -> MemoryDraft:
+        return MemoryDraft(self)
 
     def delete(self, name: str) -> None:
         self._call("delete", name)
