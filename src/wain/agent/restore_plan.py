@@ -21,7 +21,7 @@ from wain.pack.index import Location
 from wain.tree.entry import Entry, Kind
 
 BATCH_CHUNKS: Final = 65_536
-BATCH_FILES: Final = 16_384
+BATCH_FILES: Final = 8_192
 
 Want = tuple[Item, int, int, int, ChunkId]
 """File; bytes of its data before the chunk; offset and length in the segment; the chunk."""
