@@ -28,6 +28,7 @@ from wain.chunk.cutter import Cutter
 from wain.chunk.names import ChunkType, Namer
 from wain.job.job import PROBLEMS_CAP, Problem
 from wain.pack.writer import PackFor
+from wain.policy.compression import LEVELS
 from wain.policy.exclusion import Exclusions
 from wain.policy.policy import Policy
 from wain.storage.durable import make_dirs, writing
@@ -91,7 +92,11 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
     tally = Tally()
     keys = parts.keys
     pipes = PipelineParts(
-        PackFor(keys.registration, keys.write.restore_public), Namer(keys.write.chunk_keys), parts.known, parts.sink
+        PackFor(keys.registration, keys.write.restore_public),
+        Namer(keys.write.chunk_keys),
+        parts.known,
+        parts.sink,
+        LEVELS[parts.policy.compression],
     )
     record = HistoryWriter(partial, keys.registration)
     with Pipeline(pipes) as pipeline, record, ExitStack() as open_files:

@@ -29,6 +29,7 @@ from wain.agent.reading import (
     look_again,
     xattrs_of,
 )
+from wain.agent.view import LIVE, View
 from wain.agent.walk import Entered, Found, Left, Walk, join
 from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
@@ -99,6 +100,7 @@ class TreeParts:
     """Newest first."""
     record: HistoryWriter
     progress: Progress
+    view: View = LIVE
 
 
 class TreeBackup:
@@ -320,7 +322,14 @@ class TreeBackup:
     def _device(self, number: int) -> int:
         """Return the order in which the walk met a file system."""
         known = self._devices.get(number)
-        return self._devices.setdefault(number, len(self._devices)) if known is None else known
+        return self._meet(number) if known is None else known
+
+    def _meet(self, number: int) -> int:
+        """Number a file system. A snapshot has the number of its source: else every file in it would look changed."""
+        source = self._parts.view.device(number)
+        place = self._devices.setdefault(source, len(set(self._devices.values())))
+        self._devices[number] = place
+        return place
 
     def _skip(self, path: bytes, reason: str) -> None:
         self._report(Problem(path, reason))

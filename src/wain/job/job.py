@@ -17,6 +17,8 @@ class JobKind(Enum):
     """What a job does."""
 
     BACKUP = "backup"
+    STREAM = "stream"
+    """One file that a command or a pipe gave."""
     RESTORE = "restore"
     VERIFY = "verify"
 
@@ -86,6 +88,8 @@ class Job:
     """The recovery point made or read."""
     problems: tuple[Problem, ...] = ()
     """The first `PROBLEMS_CAP`."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known, beside the files: how the source was read, what a command said."""
 
 
 def advance(now: JobState, then: JobState) -> JobState:
