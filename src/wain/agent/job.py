@@ -155,7 +155,7 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
             sku = _sku(context, seed)
             stored = sum(pack.placement.length for pack in writer.written)
-            parts = _parts(context, known, FittingSink(writer, sku, stored), (Path(root),))
+            parts = replace(_parts(context, known, FittingSink(writer, sku, stored), (Path(root),)), job=job.id)
             if not stored:
                 remark_on_size(parts.total_bytes or 0, sku, writer.free_bytes, context.progress)
             outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
@@ -195,7 +195,7 @@ def _online(context: _Context, job: Job) -> Job:
     with closing(_known(context, set())) as known:
         # A copy in one step, because the job adds to it.
         sink = VaultSink(vault, context.rid, lambda: list(known.packs))
-        parts = _parts(context, known, sink, ())
+        parts = replace(_parts(context, known, sink, ()), job=job.id)
         outcome = run_backup_into(parts, _head(context), NO_SEED)
         vault.commit_point(context.rid, outcome.manifest)
         context.home.save_head(Head(outcome.seq, outcome.point))
@@ -226,7 +226,7 @@ def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: tuple[
 def _total(context: _Context, parts: RunParts) -> int:
     """Return what the source holds: as the last job saw it, or measured when there was none."""
     seen = [job.source_bytes for job in context.home.jobs() if job.kind is JobKind.BACKUP and job.files]
-    return seen[-1] if seen else source_bytes(parts.plan)
+    return seen[-1] if seen else source_bytes(parts.plan())
 
 
 def _sku(context: _Context, seed: SeedRecord) -> Sku:
@@ -275,7 +275,8 @@ def _counted(job: Job, outcome: Outcome) -> Job:
     tally, counts = outcome.tally, outcome.counts
     return replace(
         job,
-        state=JobState.COMPLETED_WITH_WARNINGS if tally.skipped else JobState.COMPLETED,
+        state=JobState.COMPLETED_WITH_WARNINGS if tally.skipped or outcome.remarks.warnings else JobState.COMPLETED,
+        notes=tuple(outcome.remarks.lines),
         files=tally.files,
         directories=tally.directories,
         source_bytes=tally.source_bytes,

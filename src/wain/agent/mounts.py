@@ -30,7 +30,9 @@ class Mount:
 
 
 def mounts() -> list[Mount]:
-    """Return what can be reached, in the order of mounting."""
+    """Return what can be reached, in the order of mounting; nothing where no such list is kept."""
+    if not os.path.exists(_MOUNTS):
+        return []
     with reading(_MOUNTS), open(_MOUNTS, "rb") as lines:
         return reachable(parse(line) for line in lines)
 
