@@ -25,6 +25,11 @@ _OVERFLOW: Final = 75
 """EOVERFLOW: there are more, from the tree number that was written into the arguments on."""
 
 
+def _args(head: bytes) -> bytearray:
+    """Return a call's arguments. Python passes more than 1024 bytes only in a buffer that may be written to."""
+    return bytearray(head.ljust(_ARGS_BYTES, b"\0"))
+
+
 def is_subvolume(fd: int) -> bool:
     """Return True when an open directory is a subvolume's own; its file system must be btrfs."""
     here = os.fstat(fd)
@@ -34,12 +39,12 @@ def is_subvolume(fd: int) -> bool:
 def make_snapshot(source_fd: int, directory_fd: int, name: bytes) -> None:
     """Make a read-only snapshot of a subvolume, as a name in a directory of the same file system."""
     head = struct.pack("<qQQ32x", source_fd, 0, _READ_ONLY)
-    fcntl.ioctl(directory_fd, _SNAP_CREATE_V2, (head + name).ljust(_ARGS_BYTES, b"\0"))
+    fcntl.ioctl(directory_fd, _SNAP_CREATE_V2, _args(head + name))
 
 
 def destroy_snapshot(directory_fd: int, name: bytes) -> None:
     """Remove a subvolume by its name in a directory. Its blocks are freed later, by the kernel."""
-    fcntl.ioctl(directory_fd, _SNAP_DESTROY, (struct.pack("<q", 0) + name).ljust(_ARGS_BYTES, b"\0"))
+    fcntl.ioctl(directory_fd, _SNAP_DESTROY, _args(struct.pack("<q", 0) + name))
 
 
 def children(subvolume_fd: int) -> list[bytes]:
@@ -47,7 +52,7 @@ def children(subvolume_fd: int) -> list[bytes]:
     found: list[bytes] = []
     least = 0
     while True:
-        args = bytearray(struct.pack("<Q", least).ljust(_ARGS_BYTES, b"\0"))
+        args = _args(struct.pack("<Q", least))
         more = _rootrefs(subvolume_fd, args)
         for number in range(args[8 + _ROOTREFS * 16]):
             tree, directory = struct.unpack_from("<QQ", args, 8 + number * 16)
@@ -69,7 +74,7 @@ def _rootrefs(fd: int, args: bytearray) -> bool:
 
 
 def _path(fd: int, tree: int, directory: int) -> bytes:
-    args = bytearray(struct.pack("<QQ", directory, tree).ljust(_ARGS_BYTES, b"\0"))
+    args = _args(struct.pack("<QQ", directory, tree))
     fcntl.ioctl(fd, _INO_LOOKUP_USER, args)
     name = bytes(args[_NAME_AT : _NAME_AT + _NAME_BYTES]).split(b"\0", 1)[0]
     return bytes(args[_NAME_AT + _NAME_BYTES :]).split(b"\0", 1)[0] + name
