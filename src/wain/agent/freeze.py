@@ -122,6 +122,8 @@ class Freezing:
     """What cannot be frozen is refused, and not read as it is."""
     live: list[str] = field(default_factory=list)
     """What is read as it is, and why."""
+    stuck: int = 0
+    """How many snapshots could not be removed."""
     _made: list[tuple[Freezer, Frozen]] = field(default_factory=list)
 
     def freeze(self) -> View:
@@ -159,13 +161,14 @@ class Freezing:
 
     def thaw(self) -> list[str]:
         """Remove the snapshots, the newest first; return a sentence for each that could not be removed."""
-        problems = []
+        problems: list[str] = []
         while self._made:
             freezer, frozen = self._made.pop()
             try:
                 freezer.thaw(frozen)
             except FreezeFailed as error:
                 problems.append(f"a snapshot was not removed ({error}); the next job tries again")
+        self.stuck += len(problems)
         return problems
 
     @property

@@ -5,7 +5,6 @@ Once the command before has succeeded, the one after always runs, whatever happe
 any case; those of a job that was killed are removed by the next one, whatever its policy says by then.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +24,7 @@ from wain.base.progress import Progress
 from wain.policy.consistency import Commands, SourceMode
 from wain.policy.exclusion import Exclusions
 from wain.policy.policy import Policy
-from wain.storage.durable import make_dirs, writing
+from wain.storage.durable import make_dirs
 
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"
@@ -87,7 +86,7 @@ def held_still(source: Source, remarks: Remarks) -> Iterator[View]:
         CommandFailed: the command before failed; nothing was read, and the command after does not run.
         Refused, FreezeFailed: a snapshot is required and cannot be made.
     """
-    _clear(source, remarks)
+    cleared = _clear(source, remarks)
     if source.commands.before is not None:
         which = "the command before the backup (--before)"
         run_command(which, source.commands.before, source.facts, source.commands.limit_seconds)
@@ -103,7 +102,9 @@ def held_still(source: Source, remarks: Remarks) -> Iterator[View]:
         after.run(FAILED)
         raise
     finally:
-        _thaw(source, freezing, remarks)
+        _thaw(freezing, remarks)
+        if cleared and not freezing.stuck:
+            _forget(source)
 
 
 @dataclass(slots=True)
@@ -134,7 +135,7 @@ def _frozen(source: Source, freezing: Freezing, remarks: Remarks) -> View:
     except FreezeFailed as error:
         if source.mode is SourceMode.SNAPSHOT:
             raise
-        _thaw(source, freezing, remarks)
+        _thaw(freezing, remarks)
         remarks.note(f"no snapshot was made ({error}): the files were read as they are")
         return LIVE
     if view is not LIVE:
@@ -144,26 +145,27 @@ def _frozen(source: Source, freezing: Freezing, remarks: Remarks) -> View:
     return view
 
 
-def _thaw(source: Source, freezing: Freezing, remarks: Remarks) -> None:
-    problems = freezing.thaw()
-    for problem in problems:
+def _thaw(freezing: Freezing, remarks: Remarks) -> None:
+    for problem in freezing.thaw():
         remarks.warn(problem)
-    if not problems and os.path.isdir(source.marker):
-        with suppress(OSError):  # What still lies in it is for the next job to remove.
-            source.marker.rmdir()
 
 
-def _clear(source: Source, remarks: Remarks) -> None:
-    """Remove what a job that was killed has left behind."""
+def _clear(source: Source, remarks: Remarks) -> bool:
+    """Remove what a job that was killed has left behind; return True when nothing of it is left."""
     if not source.marker.is_dir():
-        return
-    removed = 0
+        return True
+    removed, clean = 0, True
     for freezer in source.freezers:
         try:
             removed += freezer.clear(mounts())
         except FreezeFailed as error:
-            remarks.warn(f"a snapshot of an earlier job was not removed ({error})")
+            clean = False
+            remarks.warn(f"a snapshot of an earlier job was not removed ({error}); the next job tries again")
     if removed:
-        remarks.note(f"removed {removed} snapshots that an earlier job had left behind")
-    with writing(str(source.marker)), suppress(OSError):
+        remarks.note(f"removed {removed} snapshot{'s' if removed > 1 else ''} that an earlier job had left behind")
+    return clean
+
+
+def _forget(source: Source) -> None:
+    with suppress(OSError):  # Mostly there is none; and while anything lies in it, the next job looks again.
         source.marker.rmdir()
