@@ -186,6 +186,22 @@ def test_a_mount_and_one_file_of_another_file_system_keep_their_numbers(server: 
     assert unread(server, disk)
 
 
+def test_a_part_that_is_read_as_it_is_keeps_the_number_of_its_file_system(server: Server, disk: Path) -> None:
+    (disk / "dir").mkdir()
+    (disk / "dir" / "f").write_text("f")
+    bound = server.root / "zbound"
+    bound.mkdir()
+    subprocess.run(["mount", "--bind", str(disk / "dir"), str(bound)], check=True)
+    try:
+        server.policy(disk, bound)
+        settle()
+        backup(server)
+        server.policy(disk, bound, source=SourceMode.AUTO)
+        assert unread(server, disk)
+    finally:
+        subprocess.run(["umount", str(bound)], check=True)
+
+
 def test_subvolumes_below_are_frozen_too(server: Server, disk: Path) -> None:
     for path in ("a", "a/b", "a/b/c"):
         (subvolume(disk / path) / "f").write_text(path)
@@ -235,10 +251,12 @@ def test_the_agents_own_directory_is_left_out_of_the_snapshot_too(tmp_path: Path
     server = Server(disk / "all")
     (server.source / "f").write_text("f")
     server.policy(disk, source=SourceMode.SNAPSHOT)
-    job = server.backup()
-    assert job.state is JobState.COMPLETED
-    assert set(server.entries()) == {"source", "source/f"}
-    server.vault.close()
+    try:
+        job = server.backup()
+        assert job.state is JobState.COMPLETED
+        assert set(server.entries()) == {"source", "source/f"}
+    finally:
+        server.vault.close()  # Else its files keep the disk from being unmounted.
 
 
 def test_it_is_refused_where_there_is_no_btrfs(server: Server) -> None:

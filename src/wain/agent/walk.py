@@ -157,8 +157,7 @@ class Walk:
 
     def _belongs(self, here: os.stat_result, parent: os.stat_result) -> bool:
         """Return False for another file system, of which one_file_system keeps the empty mount point alone."""
-        device = self.plan.view.device
-        return not self.plan.one_file_system or device(here.st_dev) == device(parent.st_dev)
+        return not self.plan.one_file_system or here.st_dev == parent.st_dev
 
     def _excluded(self, path: bytes) -> bool:
         """Return True for an excluded directory that is entered only because it leads to an include."""
