@@ -23,7 +23,7 @@ from wain.agent.view import LIVE, View
 from wain.agent.walk import Walk, WalkPlan
 from wain.agent.write_keys import AgentKeys
 from wain.base.errors import Refused
-from wain.base.ids import NO_POINT, ChunkId, PackId, PointId, SeedId
+from wain.base.ids import NO_POINT, NO_SERIES, ChunkId, PackId, PointId, SeedId, SeriesId
 from wain.base.progress import Progress
 from wain.base.sizes import MIB
 from wain.chunk.cutter import Cutter
@@ -77,6 +77,7 @@ class Content:
     root: tuple[ChunkId, ...]
     roots: tuple[bytes, ...]
     tally: Tally
+    series: SeriesId = NO_SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ def make_point(parts: RunParts, pipeline: Pipeline, follows: tuple[Head | None, 
         _manifest(parts, *follows),
         packs=_refs(parts.known, pipeline),
         details=seal_details(details, keys.write.restore_public),
+        series=content.series,
     )
     body = sign_manifest(manifest, keys.sign_seed)
     return Outcome(body, point_id(body), manifest.seq, tally, counts, Remarks(parts.progress))

@@ -21,10 +21,10 @@ from wain.agent.pipeline import Pipeline
 from wain.agent.reading import WINDOW_BYTES
 from wain.agent.tree_backup import Tally
 from wain.base.errors import Refused
-from wain.base.ids import NO_SEED, ChunkId
+from wain.base.ids import NO_SEED, UUID_BYTES, ChunkId, SeriesId
 from wain.base.moment import to_ns
 from wain.chunk.cutter import Cutter
-from wain.chunk.names import ChunkType
+from wain.chunk.names import ChunkType, Namer
 from wain.policy.policy import Policy
 from wain.tree.entry import Content as EntryContent
 from wain.tree.entry import Entry, Kind, Stat
@@ -36,6 +36,11 @@ DIRECTORY_MODE: Final = 0o755
 """Of the directories that lead to the file."""
 _COMMAND: Final = "the command of --from-command"
 _EMPTY_HINT: Final = "An empty dump is taken for one that failed; nothing was kept."
+
+
+def series_of(path: bytes, namer: Namer) -> SeriesId:
+    """Return the series of the streams that are kept as a path (tree/FORMAT.md, Manifest)."""
+    return SeriesId(namer.name(ChunkType.TREE, b"wain series\0" + path)[:UUID_BYTES])
 
 
 class Feed(Protocol):
@@ -92,7 +97,8 @@ def run_stream_into(parts: RunParts, head: Head | None, stream: Stream) -> Outco
         tally.files, tally.source_bytes = 1, size
         root = _tree(pipeline, parts, stream.path, (content, size))
         tally.directories = stream.path.count(b"/")
-        return make_point(parts, pipeline, (head, NO_SEED), Content(root, (stream.path,), tally))
+        series = series_of(stream.path, Namer(parts.keys.write.chunk_keys))
+        return make_point(parts, pipeline, (head, NO_SEED), Content(root, (stream.path,), tally, series))
 
 
 def _open(held: ExitStack, stream: Stream, parts: RunParts) -> Feed:
