@@ -87,11 +87,11 @@ def held_still(source: Source, remarks: Remarks) -> Iterator[View]:
         Refused, FreezeFailed: a snapshot is required and cannot be made.
     """
     cleared = _clear(source, remarks)
+    after = _After(source, remarks)
+    freezing = Freezing(source.freezers, mounts(), source.scope, source.mode is SourceMode.SNAPSHOT)
     if source.commands.before is not None:
         which = "the command before the backup (--before)"
         run_command(which, source.commands.before, source.facts, source.commands.limit_seconds)
-    after = _After(source, remarks)
-    freezing = Freezing(source.freezers, mounts(), source.scope, source.mode is SourceMode.SNAPSHOT)
     try:
         view = LIVE if source.mode is SourceMode.LIVE else _frozen(source, freezing, remarks)
         if view is not LIVE:

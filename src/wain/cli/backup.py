@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SHOWN_PROBLEMS: Final = 20
 _ENDS: Final = {
     "completed": "The backup is complete",
-    "completed with warnings": "The backup is complete; some files were skipped",
+    "completed with warnings": "The backup is complete, with warnings",
 }
 """What is said of a job that has no words of its own."""
 
@@ -40,7 +40,7 @@ def backup(
 
     With --from-stdin or --from-command, keep a stream instead, such as a database's dump, in a point of its own.
 
-    Exit code 3: complete, with some files listed as skipped. Whatever interrupts it, the same command goes on.
+    Exit code 3: complete, with warnings: files that were skipped, a command that failed afterwards. Whatever interrupts it, the same command goes on.
     """
     from wain.agent.job import run_backup
     from wain.job.job import exit_code

@@ -32,7 +32,7 @@ class JobState(Enum):
     """Nothing is wrong: the seed is on the road. The next scheduled job looks again."""
     COMPLETED = "completed"
     COMPLETED_WITH_WARNINGS = "completed with warnings"
-    """A recovery point exists; some files are listed as skipped."""
+    """A recovery point exists; some files are listed as skipped, or the notes say what else went wrong."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
