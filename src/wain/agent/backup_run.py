@@ -118,7 +118,9 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
             work = TreeParts(pipeline, parts.known, cutter, histories, record, parts.progress, view)
             tree = TreeBackup(work, report, tally)
             parts.progress.phase("Backing up", parts.total_bytes)
-            tree.run(Walk(parts.plan(view), report))
+            # Closed before the view is: a snapshot with open directories cannot be unmounted.
+            with closing(iter(Walk(parts.plan(view), report))) as events:
+                tree.run(events)
         if not (tally.files or tally.others or tally.selected):
             raise _nothing(tally)
         made = make_point(parts, pipeline, (head, seed), Content(tree.root, parts.policy.includes, tally))

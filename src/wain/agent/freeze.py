@@ -84,10 +84,6 @@ class Scope:
     exclusions: Exclusions
     one_file_system: bool = False
 
-    def touches(self, mount: Mount) -> bool:
-        """Return True when a mount may hold an item, or lies below one."""
-        return any(within(mount.point, item) or within(item, mount.point) for item in self.includes)
-
     def holders(self, boundaries: Iterable[bytes]) -> set[bytes]:
         """Return the boundaries that the items themselves lie in."""
         known = list(boundaries)
@@ -185,7 +181,9 @@ class Freezing:
                 raise Refused(f"nobody knows what {os.fsdecode(item)} lies on, so no snapshot can be made of it", _HINT)
         holders = self.scope.holders(mount.point for mount in self.mounts)
         below = self.scope.below(mount.point for mount in self.mounts)
-        for mount in filter(self.scope.touches, self.mounts):
+        for mount in self.mounts:
+            if mount.point not in holders | below:
+                continue
             reasons = []
             for freezer in self.freezers:
                 reason = freezer.why_not(mount)
@@ -194,14 +192,14 @@ class Freezing:
                     break
                 reasons.append(f"{freezer.name}: {reason}")
             else:
-                self._cannot(mount, "; ".join(reasons), holder=mount.point in holders, met=mount.point in below)
+                self._cannot(mount, "; ".join(reasons), holder=mount.point in holders)
         return able
 
-    def _cannot(self, mount: Mount, reasons: str, *, holder: bool, met: bool) -> None:
+    def _cannot(self, mount: Mount, reasons: str, *, holder: bool) -> None:
         shown = os.fsdecode(mount.point)
         if holder and self.required:
             raise Refused(f"no snapshot can be made of {shown} ({mount.kind}): {reasons}", _HINT)
-        if holder or (met and mount.has_device):
+        if holder or mount.has_device:
             self.live.append(f"{shown} ({mount.kind}) was read as it is: {reasons}")
 
     def _view(self, met: Iterable[bytes]) -> View:

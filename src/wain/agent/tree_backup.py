@@ -7,7 +7,7 @@ only when they changed; on the way up, its listing is encoded, and stored when n
 import os
 import stat as modes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -30,7 +30,7 @@ from wain.agent.reading import (
     xattrs_of,
 )
 from wain.agent.view import LIVE, View
-from wain.agent.walk import Entered, Found, Left, Walk, join
+from wain.agent.walk import Entered, Found, Left, join
 from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
 from wain.base.progress import Progress
@@ -119,7 +119,7 @@ class TreeBackup:
         self._unseen_bytes = 0
         self._unseen_items = 0
 
-    def run(self, walk: Walk) -> None:
+    def run(self, walk: Iterable[Entered | Left]) -> None:
         """Store everything the walk meets."""
         for event in walk:
             match event:

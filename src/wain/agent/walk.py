@@ -9,7 +9,7 @@ import contextlib
 import os
 import stat as modes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -100,7 +100,7 @@ class Walk:
     _picks: dict[bytes, set[bytes]] = field(default_factory=dict)
     _includes: frozenset[bytes] = frozenset()
 
-    def __iter__(self) -> Iterator[Entered | Left]:
+    def __iter__(self) -> Generator[Entered | Left]:
         """Yield directories, `Entered` before and `Left` after what is below them."""
         self._picks = _picks(self.plan.includes)
         self._includes = frozenset(self.plan.includes)

@@ -40,7 +40,8 @@ def backup(
 
     With --from-stdin or --from-command, keep a stream instead, such as a database's dump, in a point of its own.
 
-    Exit code 3: complete, with warnings: files that were skipped, a command that failed afterwards. Whatever interrupts it, the same command goes on.
+    Exit code 3: complete, with warnings: files that were skipped, or a command that failed afterwards. Whatever
+    interrupts the job, the same command goes on.
     """
     from wain.agent.job import run_backup
     from wain.job.job import exit_code

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from unit.agent.engine import Server
+from unit.agent.engine import Faulty, Server
+from wain.agent import backup_run
 from wain.agent import source as sources
 from wain.agent.commands import CommandFailed
 from wain.agent.freeze import FreezeFailed, Freezing, Frozen
 from wain.agent.mounts import Mount
 from wain.agent.source import Remarks, Source, held_still, source_of
 from wain.agent.view import LIVE, Place
-from wain.base.errors import Refused
+from wain.base.errors import Refused, WriteFailed
 from wain.base.progress import Silent
 from wain.job.job import JobState
 from wain.policy.consistency import Commands, SourceMode
@@ -195,6 +196,37 @@ def test_commands_know_the_job_and_the_items(server: Server, said: Path) -> None
     server.policy(server.source, other, commands=commands)
     job = server.backup()
     assert said.read_text().split("\n") == [job.id, str(other), str(server.source)]
+
+
+def test_nothing_of_a_snapshot_is_open_when_it_is_removed(
+    server: Server, said: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A mounted snapshot cannot be unmounted else; also when the vault fails in the middle of a directory.
+    source = make(server, said)
+    copy = server.root / "copy"
+    (copy / str(server.source).strip("/")).mkdir(parents=True)
+    for number in range(20):
+        (copy / str(server.source).strip("/") / str(number)).write_bytes(os.urandom(8 << 20))
+    left: list[str] = []
+    real = Paper.thaw
+
+    def thaw(paper: Paper, frozen: Frozen) -> None:
+        held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
+        left.extend(path for path in held if path.startswith(str(copy)))
+        real(paper, frozen)
+
+    monkeypatch.setattr(Paper, "thaw", thaw)
+    monkeypatch.setattr(backup_run, "source_of", lambda *_: source)
+    monkeypatch.setattr(sources, "mounts", lambda: [Mount(b"/", b"/", "paper", b"")])
+    with pytest.raises(WriteFailed):
+        server.backup(Faulty(server.vault, "put_pack"))
+    assert server.backup().files == 20
+    assert said.read_text().split().count("thaw") == 2
+    assert left == []
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
 def test_on_windows_it_would_be_vss(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
