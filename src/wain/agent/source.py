@@ -40,14 +40,14 @@ class Remarks:
     warnings: int = 0
 
     def note(self, line: str) -> None:
-        """Remember a sentence, and show it."""
+        """Remember a sentence."""
         self.lines.append(line)
-        self.progress.note(line)
 
     def warn(self, line: str) -> None:
-        """Remember and show what went wrong, without ending the run."""
+        """Remember what went wrong without ending the run, and show it at once: the run may yet fail."""
         self.warnings += 1
-        self.note(line)
+        self.lines.append(line)
+        self.progress.note(line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import mmap
 from tempfile import TemporaryFile
 from typing import IO, Final, Protocol
@@ -19,6 +19,7 @@ from wain.agent.file_content import Naming
 from wain.agent.home import Head
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import WINDOW_BYTES
+from wain.agent.source import Remarks
 from wain.agent.tree_backup import Tally
 from wain.base.errors import Refused
 from wain.base.ids import NO_SEED, UUID_BYTES, ChunkId, SeriesId
@@ -98,7 +99,8 @@ def run_stream_into(parts: RunParts, head: Head | None, stream: Stream) -> Outco
         root = _tree(pipeline, parts, stream.path, (content, size))
         tally.directories = stream.path.count(b"/")
         series = series_of(stream.path, Namer(parts.keys.write.chunk_keys))
-        return make_point(parts, pipeline, (head, NO_SEED), Content(root, (stream.path,), tally, series))
+        made = make_point(parts, pipeline, (head, NO_SEED), Content(root, (stream.path,), tally, series))
+    return replace(made, remarks=Remarks(parts.progress, [f"kept as {os.fsdecode(stream.path)}"]))
 
 
 def _open(held: ExitStack, stream: Stream, parts: RunParts) -> Feed:

@@ -33,12 +33,12 @@ def find(vault: "VaultApi", rid: RegistrationId, text: str) -> "RecoveryPoint":
 
 def newest(vault: "VaultApi", rid: RegistrationId, series: SeriesId) -> "RecoveryPoint | None":
     """Return the newest point of a series, or None. It reads the manifests of all newer points."""
+    from wain.agent.browse import trusted_manifest
     from wain.base.errors import DataError
-    from wain.tree.manifest import decode_manifest
 
     for point in reversed(vault.points(rid)):
         try:
-            found = decode_manifest(vault.manifest(rid, point.id)).series
+            found = trusted_manifest(vault, rid, point.id).series
         except DataError:
             found = NO_SERIES  # Of a point that is damaged nobody knows; opening it will say what is wrong.
         if found == series:

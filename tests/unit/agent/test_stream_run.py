@@ -54,7 +54,7 @@ def test_a_stream_comes_back_byte_for_byte(server: Server, tmp_path: Path, size:
     sent = blob(tmp_path / "dump", size)
     job = backup(server, f"cat {tmp_path}/dump")
     assert (job.kind, job.state, job.files, job.directories) == (JobKind.STREAM, JobState.COMPLETED, 1, 3)
-    assert job.source_bytes == size
+    assert (job.source_bytes, job.notes) == (size, ("kept as /db/daily/dump.sql",))
     assert body(server) == sent
 
 
