@@ -90,6 +90,10 @@ class Scope:
         nearest = (max((one for one in known if within(item, one)), key=len, default=None) for item in self.includes)
         return {one for one in nearest if one is not None}
 
+    def above(self, boundaries: Iterable[bytes]) -> set[bytes]:
+        """Return the boundaries on the way to items: a walk has to pass them, and may keep nothing of them."""
+        return {one for one in boundaries if any(within(item, one) for item in self.includes)}
+
     def below(self, boundaries: Iterable[bytes]) -> set[bytes]:
         """Return the boundaries that a walk meets below items."""
         if self.one_file_system:
@@ -147,7 +151,7 @@ class Freezing:
                 freezer = ours[boundaries[path].point]
                 self._made.append((freezer, freezer.freeze(boundaries[path], path, len(self._made))))
                 done.add(path)
-        return self._view(wanted) if self._made else LIVE
+        return self._view(wanted | self.scope.above(boundaries)) if self._made else LIVE
 
     def _mount_of(self, path: bytes) -> Mount | None:
         """Return the mount that a path is seen through."""

@@ -26,6 +26,8 @@ from wain.policy.exclusion import Exclusions
 from wain.policy.policy import Policy
 from wain.storage.durable import make_dirs
 
+ITEMS_BYTES: Final = 64 << 10
+"""The most that WAIN_INCLUDES holds: Linux starts no program with a longer variable than twice that."""
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 """What the command after is told in WAIN_RESULT."""
@@ -64,8 +66,9 @@ class Source:
 
     @property
     def facts(self) -> dict[str, bytes]:
-        """What commands find in their environment. Items stand one a line."""
-        return {"WAIN_JOB": self.job.encode(), "WAIN_INCLUDES": b"\n".join(self.scope.includes)}
+        """What commands find in their environment. Items stand one a line, unless there are too many of them."""
+        items = b"\n".join(self.scope.includes)
+        return {"WAIN_JOB": self.job.encode(), "WAIN_INCLUDES": items if len(items) <= ITEMS_BYTES else b""}
 
 
 def source_of(policy: Policy, agent: Path, registration: RegistrationId, job: str) -> Source:

@@ -119,6 +119,17 @@ def test_mounts_below_a_snapshot_are_read_from_where_they_are(tmp_path: Path) ->
     assert view.places[below] == Place.at(below)
 
 
+def test_what_lies_on_the_way_to_an_item_is_passed_though_nothing_else_of_it_is_kept(tmp_path: Path) -> None:
+    here = os.fsencode(tmp_path)
+    way, item = os.path.join(here, b"way"), os.path.join(here, b"way", b"item")
+    os.makedirs(item)
+    table = [Mount(point, b"/", "ext4", b"") for point in (b"/", way, item)]
+    table.insert(1, Mount(here, b"/", "nest", b""))
+    plan = scope(here, os.path.join(item, b"f"), one=True)
+    view = Freezing((Nesting(tmp_path),), table, plan, required=False).freeze()
+    assert (view.places[way], view.places[item]) == (Place.at(way), Place.at(item))
+
+
 def test_nothing_to_freeze_is_the_live_view() -> None:
     table = [Mount(b"/", b"/", "ext4", b"/dev/a")]
     assert Freezing((), table, scope(b"/x"), required=False).freeze() is LIVE

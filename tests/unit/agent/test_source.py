@@ -198,6 +198,13 @@ def test_commands_know_the_job_and_the_items(server: Server, said: Path) -> None
     assert said.read_text().split("\n") == [job.id, str(other), str(server.source)]
 
 
+def test_very_many_items_are_not_told_to_commands(server: Server, said: Path) -> None:
+    items = [server.source / f"{'x' * 200}-{number}" for number in range(1000)]
+    server.policy(server.source, *items, commands=Commands(f'printf %s "$WAIN_INCLUDES" > {said}'))
+    server.backup()
+    assert said.read_text() == ""
+
+
 def test_nothing_of_a_snapshot_is_open_when_it_is_removed(
     server: Server, said: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
