@@ -214,6 +214,18 @@ def test_subvolumes_below_are_frozen_too(server: Server, disk: Path) -> None:
     assert hidden(disk) == []
 
 
+def test_a_file_system_that_is_mounted_over_its_own_subvolume_has_an_end(server: Server, disk: Path) -> None:
+    subvolume(disk / "a")
+    (subvolume(disk / "b") / "f").write_text("b")
+    subprocess.run(["mount", "--bind", str(disk), str(disk / "a")], check=True)
+    try:
+        assert backup(server).notes == ("read from 5 btrfs snapshots",)
+        assert server.content("btrfs/b/f") == server.content("btrfs/a/b/f") == b"b"
+    finally:
+        subprocess.run(["umount", str(disk / "a")], check=True)
+    assert hidden(disk) == []
+
+
 def test_an_item_in_a_subvolume_freezes_that_alone(server: Server, disk: Path) -> None:
     (subvolume(disk / "a") / "f").write_text("a")
     (subvolume(disk / "b") / "f").write_text("b")

@@ -47,12 +47,11 @@ class BtrfsFreezer:
 
     def nested(self, mount: Mount) -> list[bytes]:
         """Return the paths of all subvolumes below a mount point, without those that hold snapshots of a Wain."""
-        found: list[bytes] = []
         with _naming(mount.point), _opened(mount.point) as fd:
-            self._gather(fd, mount.point, found)
-        return found
+            return list(self._below(fd, mount.point, frozenset({os.fstat(fd).st_dev})))
 
-    def _gather(self, fd: int, path: bytes, found: list[bytes]) -> None:
+    def _below(self, fd: int, path: bytes, above: frozenset[int]) -> Iterator[bytes]:
+        """Yield the subvolumes below one. `above` are the devices on the way: one may be mounted below itself."""
         for below in children(fd):
             if b"/" + HIDDEN_PREFIX in b"/" + below:
                 continue
@@ -61,9 +60,10 @@ class BtrfsFreezer:
             except OSError:
                 continue  # It has gone meanwhile, or another file system is mounted over it.
             try:
-                if is_subvolume(child):
-                    found.append(join(path, below))
-                    self._gather(child, join(path, below), found)
+                device = os.fstat(child).st_dev
+                if is_subvolume(child) and device not in above:
+                    yield join(path, below)
+                    yield from self._below(child, join(path, below), above | {device})
             finally:
                 os.close(child)
 
