@@ -17,18 +17,21 @@ from wain.agent.home import AgentHome, Head
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Pipeline, PipelineParts
 from wain.agent.sinks import PackSink
+from wain.agent.source import Remarks, held_still, source_of
 from wain.agent.table_file import table_pieces
 from wain.agent.tree_backup import Tally, TreeBackup, TreeParts, history_files
+from wain.agent.view import LIVE, View
 from wain.agent.walk import Walk, WalkPlan
 from wain.agent.write_keys import AgentKeys
 from wain.base.errors import Refused
-from wain.base.ids import NO_POINT, ChunkId, PackId, PointId, SeedId
+from wain.base.ids import NO_POINT, NO_SERIES, ChunkId, PackId, PointId, SeedId, SeriesId
 from wain.base.progress import Progress
 from wain.base.sizes import MIB
 from wain.chunk.cutter import Cutter
 from wain.chunk.names import ChunkType, Namer
 from wain.job.job import PROBLEMS_CAP, Problem
 from wain.pack.writer import PackFor
+from wain.policy.compression import LEVELS
 from wain.policy.exclusion import Exclusions
 from wain.policy.policy import Policy
 from wain.storage.durable import make_dirs, writing
@@ -51,10 +54,11 @@ class RunParts:
     skip: frozenset[tuple[int, int]] = frozenset()
     total_bytes: int | None = None
     """What the source holds, if known: for the time that is left."""
+    job: str = ""
+    """The job's id, for the commands around it."""
 
-    @property
-    def plan(self) -> WalkPlan:
-        """What the walk is told."""
+    def plan(self, view: View = LIVE) -> WalkPlan:
+        """Return what the walk is told."""
         policy = self.policy
         return WalkPlan(
             policy.includes,
@@ -62,8 +66,19 @@ class RunParts:
             policy.exclude_caches,
             policy.max_file_bytes,
             policy.one_file_system,
-            self.skip,
+            view.seen_as(self.skip),
+            view,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a recovery point is to hold: the pieces of `/`, the protected paths, and what was counted."""
+
+    root: tuple[ChunkId, ...]
+    roots: tuple[bytes, ...]
+    tally: Tally
+    series: SeriesId = NO_SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +90,8 @@ class Outcome:
     seq: int
     tally: Tally
     counts: Counts
-    keep_history: Callable[[], None]
+    remarks: Remarks
+    keep_history: Callable[[], None] = lambda: None
     """Call once the manifest counts."""
 
 
@@ -91,39 +107,61 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
     resumed = set_interrupted_aside(partial)
     tally = Tally()
     keys = parts.keys
-    pipes = PipelineParts(
-        PackFor(keys.registration, keys.write.restore_public), Namer(keys.write.chunk_keys), parts.known, parts.sink
-    )
+    source = source_of(parts.policy, parts.home.agent, keys.registration, parts.job)
+    remarks = Remarks(parts.progress)
     record = HistoryWriter(partial, keys.registration)
-    with Pipeline(pipes) as pipeline, record, ExitStack() as open_files:
+    with Pipeline(pipeline_parts(parts)) as pipeline, record, ExitStack() as open_files:
         histories = tuple(
             open_files.enter_context(closing(HistoryReader(path, keys.registration))) for path in (resumed, last)
         )
-        work = TreeParts(pipeline, parts.known, Cutter(keys.write.cutter_seed), histories, record, parts.progress)
-        tree = TreeBackup(work, _reporter(tally), tally)
-        parts.progress.phase("Backing up", parts.total_bytes)
-        tree.run(Walk(parts.plan, _reporter(tally)))
+        report, cutter = _reporter(tally), Cutter(keys.write.cutter_seed)
+        with held_still(source, remarks) as view:
+            work = TreeParts(pipeline, parts.known, cutter, histories, record, parts.progress, view)
+            tree = TreeBackup(work, report, tally)
+            parts.progress.phase("Backing up", parts.total_bytes)
+            # Closed before the view is: a snapshot with open directories cannot be unmounted.
+            with closing(iter(Walk(parts.plan(view), report))) as events:
+                tree.run(events)
         if not (tally.files or tally.others or tally.selected):
             raise _nothing(tally)
-        pipeline.flush()
-        counts = tally.counts(pipeline.new_bytes, pipeline.stored_bytes)
+        made = make_point(parts, pipeline, (head, seed), Content(tree.root, parts.policy.includes, tally))
         segment_packs = pipeline.segment_packs()
-        index = _store_index(parts.known, pipeline)
-    details = Details(tree.root, index, platform.node(), parts.policy.includes, counts, f"wain {__version__}")
-    manifest = _manifest(parts, head, seed)
-    manifest = replace(
-        manifest,
-        packs=_refs(parts.known, pipeline),
-        details=seal_details(details, keys.write.restore_public),
-    )
-    body = sign_manifest(manifest, keys.sign_seed)
 
     def keep_history() -> None:
         record.publish(last, segment_packs)
         with writing(str(resumed)):
             resumed.unlink(missing_ok=True)
 
-    return Outcome(body, point_id(body), manifest.seq, tally, counts, keep_history)
+    return replace(made, remarks=remarks, keep_history=keep_history)
+
+
+def pipeline_parts(parts: RunParts) -> PipelineParts:
+    """Return what the run's pipeline works with."""
+    write = parts.keys.write
+    return PipelineParts(
+        PackFor(parts.keys.registration, write.restore_public),
+        Namer(write.chunk_keys),
+        parts.known,
+        parts.sink,
+        LEVELS[parts.policy.compression],
+    )
+
+
+def make_point(parts: RunParts, pipeline: Pipeline, follows: tuple[Head | None, SeedId], content: Content) -> Outcome:
+    """Make all of a run durable, and return the signed manifest that names it."""
+    pipeline.flush()
+    tally, keys = content.tally, parts.keys
+    counts = tally.counts(pipeline.new_bytes, pipeline.stored_bytes)
+    index = _store_index(parts.known, pipeline)
+    details = Details(content.root, index, platform.node(), content.roots, counts, f"wain {__version__}")
+    manifest = replace(
+        _manifest(parts, *follows),
+        packs=_refs(parts.known, pipeline),
+        details=seal_details(details, keys.write.restore_public),
+        series=content.series,
+    )
+    body = sign_manifest(manifest, keys.sign_seed)
+    return Outcome(body, point_id(body), manifest.seq, tally, counts, Remarks(parts.progress))
 
 
 def _nothing(tally: Tally) -> Refused:

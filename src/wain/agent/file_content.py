@@ -77,7 +77,7 @@ class FileContent:
             self._tick(len(body))
             return Stored(Content((self._pipeline.add(ChunkType.DATA, body),)), len(body))
         extents = reader.extents(size) if sparse else ()
-        naming = _Naming(self._pipeline, self._known)
+        naming = Naming(self._pipeline, self._known)
         got = 0
         for piece in reader.pieces(self._cutter, extents or ((0, size),), self._windows):
             naming.add(self._pipeline.add(ChunkType.DATA, piece))
@@ -89,7 +89,7 @@ class FileContent:
         return naming.finish(extents, size)
 
 
-class _Naming:
+class Naming:
     """Collects the ids of one file's chunks. Memory stays flat: beyond `MAX_CHUNKS` they go into lists as they come."""
 
     def __init__(self, pipeline: Pipeline, known: KnownChunks) -> None:

@@ -14,8 +14,9 @@ from wain.agent.fitting import remark_on_size, source_bytes
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.known import KnownChunks
 from wain.agent.sinks import DeviceSink, PackSink, VaultSink
+from wain.agent.stream_run import Stream, run_stream_into
 from wain.agent.write_keys import AgentKeys
-from wain.base.errors import Corrupt, Missing, WainError
+from wain.base.errors import Corrupt, Missing, Refused, WainError
 from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
@@ -26,6 +27,7 @@ from wain.job.seeding import (
     GiveUp,
     Import,
     NotYet,
+    SeedState,
     Step,
     Wait,
     WriteDevice,
@@ -67,21 +69,33 @@ class _Context:
         return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox)
 
 
-def run_backup(home: AgentHome, services: Services, clock: Callable[[], datetime], progress: Progress) -> Job:
+def run_backup(
+    home: AgentHome,
+    services: Services,
+    clock: Callable[[], datetime],
+    progress: Progress,
+    stream: Stream | None = None,
+) -> Job:
     """Run one backup job now and return its record, which is also kept in the home.
+
+    With a stream, the job keeps that alone, in a recovery point of its own, and needs no policy.
 
     Raises:
         Refused: not registered, no policy, or another job is running (no record is written then).
         WainError: the job failed; its record says why, and repeating the job goes on where it stopped.
     """
     home.require_enrolment()
-    context = _Context(home, home.require_keys(), home.require_policy(), services, clock, progress)
+    policy = home.require_policy() if stream is None else home.policy() or Policy((stream.path,))
+    context = _Context(home, home.require_keys(), policy, services, clock, progress)
     with home.lock():
         _bury_the_dead(home, clock())
-        job = Job(secrets.token_hex(8), JobKind.BACKUP, JobState.RUNNING, clock())
+        if stream is not None:
+            _check_stream(context)
+        kind = JobKind.BACKUP if stream is None else JobKind.STREAM
+        job = Job(secrets.token_hex(8), kind, JobState.RUNNING, clock())
         home.save_job(job)
         try:
-            job = _run(context, job)
+            job = _run(context, job) if stream is None else _stream(context, job, stream)
         except BaseException as error:
             state, message = _end_of(error)
             with suppress(WainError):  # What ended the job is the news, not that its record could not be written.
@@ -155,6 +169,7 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
             sku = _sku(context, seed)
             stored = sum(pack.placement.length for pack in writer.written)
             parts = _parts(context, known, DeviceSink(writer, sku, stored), (Path(root),))
+            parts = replace(parts, total_bytes=_total(context, parts), job=job.id)
             if not stored:
                 remark_on_size(parts.total_bytes or 0, sku, writer.free_bytes, context.progress)
             outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
@@ -190,16 +205,47 @@ def _import(context: _Context, job: Job, seed: SeedRecord) -> Job:
 
 
 def _online(context: _Context, job: Job) -> Job:
+    def run(parts: RunParts, head: Head | None) -> Outcome:
+        return run_backup_into(replace(parts, total_bytes=_total(context, parts)), head, NO_SEED)
+
+    return _over_the_wire(context, job, run)
+
+
+def _over_the_wire(context: _Context, job: Job, run: Callable[[RunParts, Head | None], Outcome]) -> Job:
     vault = context.services.vault
     with closing(_known(context, set())) as known:
         # A copy in one step, because the job adds to it.
         sink = VaultSink(vault, context.rid, lambda: list(known.packs))
-        parts = _parts(context, known, sink, ())
-        outcome = run_backup_into(parts, _head(context), NO_SEED)
+        parts = replace(_parts(context, known, sink, ()), job=job.id)
+        outcome = run(parts, _head(context))
         vault.commit_point(context.rid, outcome.manifest)
         context.home.save_head(Head(outcome.seq, outcome.point))
         outcome.keep_history()
     return replace(_counted(job, outcome), point=outcome.point)
+
+
+def _check_stream(context: _Context) -> None:
+    """Refuse a stream while the seed is being made.
+
+    It would go over the wire, which the policy says the first backup does not; and a job that does not hold the device
+    takes what was written to it so far for absent.
+
+    Raises:
+        Refused: the first backup goes by device, and is not sealed yet.
+    """
+    if context.policy.initial is InitialBackup.ONLINE:
+        return
+    seed = context.home.seed()
+    if seed is None or seed.state in (SeedState.PLANNED, SeedState.WRITING):
+        hint = "Run `wain backup` until the device is sealed; from then on a stream goes over the wire, like gap cover."
+        raise Refused("the first backup travels by device, and a stream can only follow it once that is sealed", hint)
+
+
+def _stream(context: _Context, job: Job, stream: Stream) -> Job:
+    seed = context.home.seed()
+    if seed is not None and seed.state is SeedState.SEALED:
+        seeding.announce(context.seed_work)
+    return _over_the_wire(context, job, lambda parts, head: run_stream_into(parts, head, stream))
 
 
 def _known(context: _Context, on_device: set[PackId]) -> KnownChunks:
@@ -216,16 +262,15 @@ def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: tuple[
     seed = context.home.seed()
     devices = [Path(path) for path in (context.policy.device, seed and seed.root) if path]
     skip = [context.home.root, *context.services.skip, *devices, *device]
-    parts = RunParts(
+    return RunParts(
         context.home, context.keys, context.policy, known, sink, context.progress, context.clock(), _identities(skip)
     )
-    return replace(parts, total_bytes=_total(context, parts))
 
 
 def _total(context: _Context, parts: RunParts) -> int:
     """Return what the source holds: as the last job saw it, or measured when there was none."""
     seen = [job.source_bytes for job in context.home.jobs() if job.kind is JobKind.BACKUP and job.files]
-    return seen[-1] if seen else source_bytes(parts.plan)
+    return seen[-1] if seen else source_bytes(parts.plan())
 
 
 def _sku(context: _Context, seed: SeedRecord) -> Sku:
@@ -274,7 +319,8 @@ def _counted(job: Job, outcome: Outcome) -> Job:
     tally, counts = outcome.tally, outcome.counts
     return replace(
         job,
-        state=JobState.COMPLETED_WITH_WARNINGS if tally.skipped else JobState.COMPLETED,
+        state=JobState.COMPLETED_WITH_WARNINGS if tally.skipped or outcome.remarks.warnings else JobState.COMPLETED,
+        notes=tuple(outcome.remarks.lines),
         files=tally.files,
         directories=tally.directories,
         source_bytes=tally.source_bytes,

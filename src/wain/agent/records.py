@@ -6,6 +6,8 @@ from typing import Any
 
 from wain.base.ids import PointId, RegistrationId
 from wain.job.job import Job, JobKind, JobState, Problem
+from wain.policy.compression import Compression
+from wain.policy.consistency import NO_COMMANDS, Commands, SourceMode
 from wain.policy.policy import InitialBackup, Policy
 from wain.policy.retention import format_retention, parse_retention
 from wain.policy.schedule import format_schedule, parse_schedule
@@ -52,11 +54,21 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
         "order": policy.order,
         "device": policy.device,
         "gapCover": policy.gap_cover,
+        "source": policy.source.value,
+        "before": policy.commands.before,
+        "after": policy.commands.after,
+        "commandLimitSeconds": policy.commands.limit_seconds,
+        "compression": policy.compression.value,
     }
 
 
 def policy_from_json(body: dict[str, Any]) -> Policy:
-    """Return the policy that `policy_to_json` wrote."""
+    """Return the policy that `policy_to_json` wrote. What an earlier Wain did not know of is as it was then."""
+    commands = (
+        Commands(body["before"], body["after"], body["commandLimitSeconds"])
+        if "commandLimitSeconds" in body
+        else NO_COMMANDS
+    )
     return Policy(
         includes=tuple(os.fsencode(path) for path in body["includes"]),
         excludes=tuple(body["excludes"]),
@@ -69,6 +81,9 @@ def policy_from_json(body: dict[str, Any]) -> Policy:
         order=body["order"],
         device=body["device"],
         gap_cover=body["gapCover"],
+        source=SourceMode(body.get("source", SourceMode.LIVE.value)),
+        commands=commands,
+        compression=Compression(body.get("compression", Compression.DEFAULT.value)),
     )
 
 
@@ -81,6 +96,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "startedAt": job.started_at.isoformat(),
         "endedAt": None if job.ended_at is None else job.ended_at.isoformat(),
         "message": job.message,
+        "notes": list(job.notes),
         **{_camel(name): getattr(job, name) for name in _COUNTS},
         "point": None if job.point is None else job.point.hex(),
         "problems": [{"path": os.fsdecode(one.path), "reason": one.reason} for one in job.problems],
@@ -96,6 +112,7 @@ def job_from_json(body: dict[str, Any]) -> Job:
         started_at=datetime.fromisoformat(body["startedAt"]),
         ended_at=None if body["endedAt"] is None else datetime.fromisoformat(body["endedAt"]),
         message=body["message"],
+        notes=tuple(body.get("notes", ())),
         **{name: body[_camel(name)] for name in _COUNTS},
         point=None if body["point"] is None else PointId(bytes.fromhex(body["point"])),
         problems=tuple(Problem(os.fsencode(one["path"]), one["reason"]) for one in body["problems"]),

@@ -7,7 +7,7 @@ only when they changed; on the way up, its listing is encoded, and stored when n
 import os
 import stat as modes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -32,7 +32,8 @@ from wain.agent.reading import (
     xattrs_of,
 )
 from wain.agent.unchanged import Unchanged, stat_values
-from wain.agent.walk import Entered, Found, Left, Walk, join
+from wain.agent.view import LIVE, View
+from wain.agent.walk import Entered, Found, Left, join
 from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
 from wain.base.progress import Progress
@@ -101,6 +102,7 @@ class TreeParts:
     """Newest first."""
     record: HistoryWriter
     progress: Progress
+    view: View = LIVE
 
 
 class TreeBackup:
@@ -120,7 +122,7 @@ class TreeBackup:
         self._unseen_bytes = 0
         self._unseen_items = 0
 
-    def run(self, walk: Walk) -> None:
+    def run(self, walk: Iterable[Entered | Left]) -> None:
         """Store everything the walk meets."""
         for event in walk:
             match event:
@@ -307,7 +309,14 @@ class TreeBackup:
     def _device(self, number: int) -> int:
         """Return the order in which the walk met a file system."""
         known = self._devices.get(number)
-        return self._devices.setdefault(number, len(self._devices)) if known is None else known
+        return self._meet(number) if known is None else known
+
+    def _meet(self, number: int) -> int:
+        """Number a file system. A snapshot has the number of its source: else every file in it would look changed."""
+        source = self._parts.view.device(number)
+        place = self._devices.setdefault(source, len(set(self._devices.values())))
+        self._devices[number] = place
+        return place
 
     def _skip(self, path: bytes, reason: str) -> None:
         self._report(Problem(path, reason))

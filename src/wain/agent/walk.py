@@ -9,11 +9,12 @@ import contextlib
 import os
 import stat as modes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from wain.agent.view import LIVE, OPEN_DIRECTORY, View
 from wain.job.job import Problem
 from wain.policy.exclusion import Exclusions
 
@@ -23,7 +24,6 @@ CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"
 OPEN_LEVELS: Final = 200
 """How many directories, one below the other, are open at once: a tree may be deeper than a process may open files."""
 
-_OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENCODING: Final = sys.getfilesystemencoding()
 _ERRORS: Final = sys.getfilesystemencodeerrors()
 _CLOSED: Final = -1
@@ -42,6 +42,7 @@ class WalkPlan:
     max_file_bytes: int | None = None
     one_file_system: bool = False
     skip: frozenset[tuple[int, int]] = frozenset()
+    view: View = LIVE
 
 
 class Found(NamedTuple):
@@ -95,13 +96,13 @@ class Walk:
     _picks: dict[bytes, set[bytes]] = field(default_factory=dict)
     _includes: frozenset[bytes] = frozenset()
 
-    def __iter__(self) -> Iterator[Entered | Left]:
+    def __iter__(self) -> Generator[Entered | Left]:
         """Yield directories, `Entered` before and `Left` after what is below them."""
         self._picks = _picks(self.plan.includes)
         self._includes = frozenset(self.plan.includes)
         stack: list[_Open] = []
         try:
-            root_fd = os.open(b"/", _OPEN_DIRECTORY)
+            root_fd = _open_directory(self.plan.view, b"/", b"/", None)
             root = os.fstat(root_fd)
             top = _Open(b"/", root_fd, root, [], b"/" in self._includes, identity=(root.st_dev, root.st_ino))
             yield self._enter(stack, top)
@@ -121,7 +122,7 @@ class Walk:
         parent = stack[-1]
         path = join(parent.path, child.name)
         try:
-            fd = os.open(child.name, _OPEN_DIRECTORY, dir_fd=parent.fd)
+            fd = _open_directory(self.plan.view, path, child.name, parent.fd)
         except OSError as error:
             self.report(Problem(path, words(error)))
             return None
@@ -176,7 +177,7 @@ class Walk:
         """Close the top of the stack; open the one below again when it was closed for want of descriptors."""
         child = stack.pop()
         try:
-            if stack and stack[-1].fd == _CLOSED and not _reopen(stack, child) and stack[-1].todo:
+            if stack and stack[-1].fd == _CLOSED and not _reopen(self.plan.view, stack, child) and stack[-1].todo:
                 stack[-1].todo.clear()
                 self.report(Problem(stack[-1].path, "it was moved while being read; not all below it was kept"))
         finally:
@@ -260,16 +261,22 @@ def _close(one: _Open) -> None:
         one.fd = _CLOSED
 
 
-def _reopen(stack: list[_Open], child: _Open) -> bool:
+def _open_directory(view: View, path: bytes, name: bytes, parent_fd: int | None) -> int:
+    """Open a subdirectory, or what stands for it."""
+    place = view.places.get(path)
+    return os.open(name, OPEN_DIRECTORY, dir_fd=parent_fd) if place is None else place.open()
+
+
+def _reopen(view: View, stack: list[_Open], child: _Open) -> bool:
     """Open the top of the stack again, from its child or else from above. False when it is not there any more."""
     top = stack[-1]
     with contextlib.suppress(OSError):
-        if child.fd != _CLOSED and _take(top, os.open(b"..", _OPEN_DIRECTORY, dir_fd=child.fd)):
+        if child.fd != _CLOSED and _take(top, os.open(b"..", OPEN_DIRECTORY, dir_fd=child.fd)):
             return True
     fd = os.dup(stack[0].fd)
     try:
         for one in stack[1:]:
-            below = os.open(one.path[one.path.rindex(b"/") + 1 :], _OPEN_DIRECTORY, dir_fd=fd)
+            below = _open_directory(view, one.path, one.path[one.path.rindex(b"/") + 1 :], fd)
             os.close(fd)
             fd = below
     except OSError:

@@ -14,12 +14,16 @@ RegistrationId = NewType("RegistrationId", bytes)
 """16 random bytes: one protected server in one vault."""
 SeedId = NewType("SeedId", bytes)
 """16 random bytes: one registration's first backup on one device."""
+SeriesId = NewType("SeriesId", bytes)
+"""16 bytes: which points follow one another when a registration keeps more than its files; a keyed hash of a path."""
 DeviceId = NewType("DeviceId", bytes)
 """16 random bytes: one prepared device."""
 
 HASH_BYTES: Final = 32
 UUID_BYTES: Final = 16
 NO_SEED: Final = SeedId(bytes(UUID_BYTES))
+NO_SERIES: Final = SeriesId(bytes(UUID_BYTES))
+"""The series of the policy's files."""
 NO_POINT: Final = PointId(bytes(HASH_BYTES))
 
 

@@ -1,10 +1,12 @@
 """`wain backup` runs one job, now; `wain jobs` lists what ran."""
 
-from typing import TYPE_CHECKING, Final
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from wain.base.errors import WainError
+from wain.base.errors import Refused, WainError
 from wain.base.sizes import format_bytes
 from wain.cli import render
 from wain.cli.options import DataBox, Json, Vault
@@ -12,20 +14,34 @@ from wain.cli.parts import Parts, now
 from wain.cli.progress import format_seconds, open_progress
 
 if TYPE_CHECKING:
+    from wain.agent.stream_run import Stream
     from wain.job.job import Job
 
 _SHOWN_PROBLEMS: Final = 20
 _ENDS: Final = {
     "completed": "The backup is complete",
-    "completed with warnings": "The backup is complete; some files were skipped",
+    "completed with warnings": "The backup is complete, with warnings",
 }
 """What is said of a job that has no words of its own."""
 
 
-def backup(context: typer.Context, vault: Vault = "", databox: DataBox = "", json: Json = False) -> int:
+def backup(
+    context: typer.Context,
+    from_stdin: Annotated[bool, typer.Option("--from-stdin", help="Keep what is piped in, as one file.")] = False,
+    from_command: Annotated[
+        str, typer.Option("--from-command", metavar="COMMAND", help="Keep what a shell command prints, as one file.")
+    ] = "",
+    as_: Annotated[str, typer.Option("--as", metavar="PATH", help="The file's path in the recovery point.")] = "",
+    vault: Vault = "",
+    databox: DataBox = "",
+    json: Json = False,
+) -> int:
     """Run the backup job now: write the device, or wait, or import, or back up over the wire.
 
-    Exit code 3: complete, with some files listed as skipped. Whatever interrupts it, the same command goes on.
+    With --from-stdin or --from-command, keep a stream instead, such as a database's dump, in a point of its own.
+
+    Exit code 3: complete, with warnings: files that were skipped, or a command that failed afterwards. Whatever
+    interrupts the job, the same command goes on.
     """
     from wain.agent.job import run_backup
     from wain.job.job import exit_code
@@ -33,11 +49,12 @@ def backup(context: typer.Context, vault: Vault = "", databox: DataBox = "", jso
     parts = Parts.of(context)
     home = parts.home()
     home.require_enrolment()
+    stream = _stream(from_stdin, from_command, as_)
     services = parts.services(vault, databox)
     known = {job.id for job in home.jobs()}
     try:
         with open_progress() as progress:
-            job = run_backup(home, services, now, progress)
+            job = run_backup(home, services, now, progress, stream)
     except (WainError, KeyboardInterrupt):
         # The job's record is the last line of JSON output, however the job ended.
         last = home.jobs()[-1:]
@@ -49,6 +66,30 @@ def backup(context: typer.Context, vault: Vault = "", databox: DataBox = "", jso
     else:
         show(job)
     return exit_code(job.state)
+
+
+def _stream(from_stdin: bool, from_command: str, path: str) -> "Stream | None":
+    """Return the stream that is to be kept, or None for files.
+
+    Raises:
+        Refused: two streams, a stream without a path, a path without a stream, or no stream to read.
+    """
+    from wain.agent.stream_run import Stream
+    from wain.policy.consistency import check_command
+
+    if from_stdin and from_command:
+        raise Refused("one backup keeps one stream", "Give --from-stdin or --from-command, not both.")
+    if not (from_stdin or from_command):
+        if path:
+            raise Refused("--as names a stream, and there is none", "Give --from-stdin or --from-command with it.")
+        return None
+    if not path:
+        raise Refused("nobody said what to keep the stream as", "Give its path, such as /db/dump.sql, with --as.")
+    if from_stdin and sys.stdin.isatty():
+        raise Refused("nothing is piped in", "Write: pg_dump ... | wain backup --from-stdin --as PATH")
+    if from_command:
+        check_command("--from-command", from_command)
+    return Stream(os.fsencode(path), from_command or None)
 
 
 def jobs(context: typer.Context, json: Json = False) -> None:
@@ -95,6 +136,8 @@ def show(job: "Job") -> None:
         seconds = (job.ended_at - job.started_at).total_seconds()
         pairs.append(("time", _time(job, seconds)))
     render.facts(pairs)
+    for note in job.notes:
+        render.say(f"note: {note}")
     if job.skipped:
         render.say(f"{job.skipped} skipped:")
         for problem in job.problems[:_SHOWN_PROBLEMS]:

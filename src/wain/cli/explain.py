@@ -134,7 +134,7 @@ def chunk_list(body: memoryview) -> Explanation:
 
 def manifest(body: memoryview) -> Explanation:
     """Explain a recovery point's manifest; its details stay sealed."""
-    from wain.base.ids import NO_POINT, NO_SEED
+    from wain.base.ids import NO_POINT, NO_SEED, NO_SERIES
     from wain.tree.manifest import decode_manifest, point_id
 
     point = decode_manifest(body)
@@ -145,6 +145,7 @@ def manifest(body: memoryview) -> Explanation:
         ("follows", "-" if point.previous == NO_POINT else point.previous.hex()),
         ("made at", render.moment(point.created_at)),
         ("travels", "over the wire" if point.seed == NO_SEED else f"as seed {point.seed.hex()}"),
+        ("holds", "the policy's files" if point.series == NO_SERIES else f"a stream, of series {point.series.hex()}"),
         ("packs", f"{len(point.packs):,}, {format_bytes(sum(ref.stored_bytes for ref in point.packs))}"),
         ("details", f"{format_bytes(len(point.details))}, sealed to the restore key"),
         ("signature", "not checked here: the vault knows the server's key"),

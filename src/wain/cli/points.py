@@ -12,6 +12,7 @@ import typer
 from wain.base.errors import Refused
 from wain.base.sizes import format_bytes
 from wain.cli import options, render
+from wain.cli.choosing import LATEST, find, newest
 from wain.cli.options import DataBox, Json, PassphraseFile, RecoveryKeyFile, Vault
 from wain.cli.parts import Parts
 from wain.cli.progress import open_progress
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from wain.vault.service import Vault as OpenVault
     from wain.wire.vault import RecoveryPoint
 
-LATEST: Final = "latest"
 _SHOWN_PROBLEMS: Final = 20
 
 _Point = Annotated[str, typer.Argument(metavar="POINT", help="A point's id or its first digits, or 'latest'.")]
@@ -79,7 +79,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """List a directory of a recovery point."""
-    with _opened(context, (vault, databox), point, (passphrase_file, recovery_key_file)) as view:
+    with _opened(context, (vault, databox), point, (passphrase_file, recovery_key_file), (os.fsencode(path),)) as view:
         entries = list(view.list(os.fsencode(path)))
     if json:
         render.emit_json([_entry_json(entry) for entry in entries])
@@ -128,7 +128,7 @@ def restore(
     policy = Policy(words[conflict], in_place=in_place)
     request = RestoreRequest(Path(os.path.abspath(to) if to else "/"), wanted, policy)
     with (
-        _opened(context, (vault, databox), point, (passphrase_file, recovery_key_file)) as view,
+        _opened(context, (vault, databox), point, (passphrase_file, recovery_key_file), wanted) as view,
         open_progress() as progress,
     ):
         report = run(view, request, progress)
@@ -157,7 +157,7 @@ def verify(
     home = parts.home()
     registration = home.require_enrolment().registration
     service = parts.vault(vault, databox)
-    wanted = (find(service.points(registration.id), point).id,) if point else ()
+    wanted = (find(service, registration.id, point).id,) if point else ()
     head = home.head()
     request = VerifyRequest(
         points=wanted,
@@ -184,28 +184,11 @@ def _open_keys(vault: "OpenVault", rid: "RegistrationId", files: tuple[str, str]
     return OpenKeys(restore_key(secret), Namer(write_keys(secret).chunk_keys))
 
 
-def find(points: "list[RecoveryPoint]", text: str) -> "RecoveryPoint":
-    """Return the point that `latest`, an id or its first digits name.
-
-    Raises:
-        Refused: none, or several.
-    """
-    if not points:
-        raise Refused("there is no recovery point yet", "Run `wain backup`.")
-    if text == LATEST:
-        return points[-1]
-    matches = [point for point in points if point.id.hex().startswith(text.lower())]
-    if len(matches) != 1:
-        reason = f"several points begin with {text!r}" if matches else f"there is no point {text!r}"
-        raise Refused(reason, "See `wain points`; 'latest' is one too.")
-    return matches[0]
-
-
 @contextmanager
 def _opened(
-    context: typer.Context, places: tuple[str, str], point: str, files: tuple[str, str]
+    context: typer.Context, places: tuple[str, str], point: str, files: tuple[str, str], paths: tuple[bytes, ...]
 ) -> "Iterator[PointView]":
-    """Open a point with the passphrase, or with the recovery key when its file is given."""
+    """Open a point with the passphrase, or with the recovery key when its file is given. `paths` are of interest."""
     from wain.agent.browse import PointView
     from wain.chunk.names import Namer
     from wain.keys.secret import restore_key, write_keys
@@ -213,10 +196,30 @@ def _opened(
     parts = Parts.of(context)
     rid = parts.home().require_enrolment().registration.id
     vault = parts.vault(*places)
-    found = find(vault.points(rid), point)
+    found = find(vault, rid, point)  # What cannot be named is refused before anybody types a passphrase.
     secret = _secret(vault, rid, files)
-    with PointView(vault, rid, found.id, restore_key(secret), Namer(write_keys(secret).chunk_keys)) as view:
+    key, namer = restore_key(secret), Namer(write_keys(secret).chunk_keys)
+    with PointView(vault, rid, found.id, key, namer) as view:
+        stream = _stream(vault, view, paths) if point == LATEST and len(paths) == 1 else None
+        if stream is None:
+            yield view
+            return
+    with PointView(vault, rid, stream.id, key, namer) as view:
         yield view
+
+
+def _stream(vault: "OpenVault", view: "PointView", paths: tuple[bytes, ...]) -> "RecoveryPoint | None":
+    """Return the newest point of the stream that is kept as a path, when the files have no such path."""
+    from wain.agent.stream_run import series_of
+    from wain.base.errors import DataError
+
+    try:
+        view.entry(paths[0])
+    except Refused:
+        return newest(vault, view.manifest.registration, series_of(paths[0], view.namer))
+    except DataError:
+        return None  # Whoever reads it next meets the damage, and names it.
+    return None
 
 
 def _secret(vault: "OpenVault", rid: "RegistrationId", files: tuple[str, str]) -> "Secret":

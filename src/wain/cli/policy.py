@@ -2,7 +2,8 @@
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -13,10 +14,12 @@ from wain.cli.options import DataBox, Json, ask_line, is_interactive
 from wain.cli.parts import Parts
 
 if TYPE_CHECKING:
+    from wain.policy.consistency import Commands
     from wain.policy.policy import Policy
 
 app = typer.Typer(help="What to protect, when, how long, and how the first backup travels.", no_args_is_help=True)
 
+_Choice = TypeVar("_Choice", bound=Enum)
 _Globs = Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches.")]
 
 
@@ -36,6 +39,22 @@ def set_(
     exclude_caches: Annotated[bool | None, typer.Option(help="Leave out what CACHEDIR.TAG marks.")] = None,
     one_file_system: Annotated[bool | None, typer.Option(help="Do not cross mount points.")] = None,
     gap_cover: Annotated[bool | None, typer.Option(help="Protect changes while the device travels.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="live|snapshot|auto", help="Read files as they are, or from a snapshot.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Run by /bin/sh before reading; '' for none.")
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Run after reading, or once the snapshot is made; '' for none."),
+    ] = None,
+    command_limit: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="How long each command may run. Default: 3600.")
+    ] = None,
+    compression: Annotated[
+        str | None, typer.Option(metavar="fast|default|small", help="What compression may cost.")
+    ] = None,
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
@@ -49,13 +68,16 @@ def set_(
         "one_file_system": one_file_system,
         "gap_cover": gap_cover,
         **_parsed(schedule, retention, max_file_size),
+        **_reading(source, compression),
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     if max_file_size is not None:
         changes["max_file_bytes"] = parse_bytes(max_file_size) or None
     home = parts.home()
     with home.lock():
-        policy = _changed(home.policy(), changes, _Road(parts, databox, initial, order, device))
+        old = home.policy()
+        changes["commands"] = _commands(old, before, after, command_limit)
+        policy = _changed(old, changes, _Road(parts, databox, initial, order, device))
         parts.save_policy(policy)
     _show(policy, json)
 
@@ -143,6 +165,41 @@ def _parsed(schedule: str | None, retention: str | None, max_file_size: str | No
     }
 
 
+def _reading(source: str | None, compression: str | None) -> dict[str, Any]:
+    from wain.policy.compression import Compression
+    from wain.policy.consistency import SourceMode
+
+    return {
+        "source": _choice(SourceMode, source, "--source", "a way to read files"),
+        "compression": _choice(Compression, compression, "--compression", "a choice of compression"),
+    }
+
+
+def _choice(choices: type[_Choice], text: str | None, flag: str, what: str) -> _Choice | None:
+    """Return the member of an enumeration that a word names.
+
+    Raises:
+        Refused: no member has that name.
+    """
+    try:
+        return None if text is None else choices(text.lower())
+    except ValueError:
+        takes = ", ".join(str(one.value) for one in choices)
+        raise Refused(f"{text!r} is not {what}", f"{flag} takes {takes}.") from None
+
+
+def _commands(old: "Policy | None", before: str | None, after: str | None, limit: int | None) -> "Commands":
+    """Return the commands of the old policy, changed by what was asked; an empty command is none."""
+    from wain.policy.consistency import NO_COMMANDS, Commands
+
+    kept = old.commands if old else NO_COMMANDS
+    return Commands(
+        kept.before if before is None else before or None,
+        kept.after if after is None else after or None,
+        kept.limit_seconds if limit is None else limit,
+    )
+
+
 def _changed(before: "Policy | None", changes: dict[str, Any], road: _Road) -> "Policy":
     from wain.policy.policy import Policy
 
@@ -165,6 +222,10 @@ def _show(policy: "Policy", as_json: bool) -> None:
     pairs += [("files up to", largest)] if policy.max_file_bytes else []
     pairs += [("stays on", "one file system")] if policy.one_file_system else []
     pairs += [("runs", str(policy.schedule)), ("keeps", str(policy.retention)), ("first", policy.initial.value)]
+    pairs += [("reads", policy.source.value), ("compresses", policy.compression.value)]
+    commands = policy.commands
+    pairs += [("before", commands.before)] if commands.before else []
+    pairs += [("after", commands.after)] if commands.after else []
     if policy.order:
         cover = "on: changes are protected while the device travels" if policy.gap_cover else "off"
         pairs += [("order", policy.order), ("device", policy.device or "found when it is needed"), ("gap cover", cover)]

@@ -17,6 +17,8 @@ class JobKind(Enum):
     """What a job does."""
 
     BACKUP = "backup"
+    STREAM = "stream"
+    """One file that a command or a pipe gave."""
     RESTORE = "restore"
     VERIFY = "verify"
 
@@ -30,7 +32,7 @@ class JobState(Enum):
     """Nothing is wrong: the seed is on the road. The next scheduled job looks again."""
     COMPLETED = "completed"
     COMPLETED_WITH_WARNINGS = "completed with warnings"
-    """A recovery point exists; some files are listed as skipped."""
+    """A recovery point exists; some files are listed as skipped, or the notes say what else went wrong."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -86,6 +88,8 @@ class Job:
     """The recovery point made or read."""
     problems: tuple[Problem, ...] = ()
     """The first `PROBLEMS_CAP`."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known, beside the files: how the source was read, what a command said."""
 
 
 def advance(now: JobState, then: JobState) -> JobState:

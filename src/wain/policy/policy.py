@@ -5,6 +5,8 @@ from enum import Enum
 from typing import Final
 
 from wain.base.errors import Refused
+from wain.policy.compression import Compression
+from wain.policy.consistency import NO_COMMANDS, Commands, SourceMode
 from wain.policy.exclusion import Exclusions
 from wain.policy.retention import DEFAULT, Retention
 from wain.policy.schedule import DAILY, Schedule
@@ -46,6 +48,9 @@ class Policy:
     """Path of the device's root, or None to detect it when the job runs."""
     gap_cover: bool = True
     """Whether to protect changes over the wire while the device is on the road."""
+    source: SourceMode = SourceMode.LIVE
+    commands: Commands = NO_COMMANDS
+    compression: Compression = Compression.DEFAULT
 
     def __post_init__(self) -> None:
         if not self.includes:

@@ -14,7 +14,19 @@ from blake3 import blake3
 
 from wain.base.codec import Decoder, Encoder
 from wain.base.errors import Malformed, TooLarge, Truncated
-from wain.base.ids import HASH_BYTES, NO_POINT, UUID_BYTES, ChunkId, PackId, PointId, RegistrationId, SeedId
+from wain.base.ids import (
+    HASH_BYTES,
+    NO_POINT,
+    NO_SEED,
+    NO_SERIES,
+    UUID_BYTES,
+    ChunkId,
+    PackId,
+    PointId,
+    RegistrationId,
+    SeedId,
+    SeriesId,
+)
 from wain.base.moment import from_ns, to_ns
 from wain.base.sizes import BLOCK_BYTES, MIB
 from wain.chunk.names import ChunkType
@@ -26,6 +38,8 @@ from wain.pack.format import FOOTER_BYTES, MAX_PACK_BYTES
 
 MANIFEST_MAGIC: Final = b"WAINPOIN"
 MANIFEST_VERSION: Final = 1
+SERIES_VERSION: Final = 2
+"""Of a manifest that names a series, and of no other: what every Wain reads is written wherever it can be."""
 MAX_PACKS: Final = 1 << 22
 """256 TiB of full packs."""
 MAX_STORED_BYTES: Final = MAX_PACK_BYTES + FOOTER_BYTES
@@ -82,6 +96,8 @@ class Manifest:
     details: bytes
     """HPKE-sealed `Details`: `seal_details`."""
     signature: bytes = bytes(SIGNATURE_BYTES)
+    series: SeriesId = NO_SERIES
+    """NO_SERIES for the policy's files. Retention judges each series by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +162,13 @@ def encode_manifest(manifest: Manifest) -> bytes:
     """
     _check_manifest(manifest)
     body = (
-        Encoder(MANIFEST_MAGIC, MANIFEST_VERSION)
+        Encoder(MANIFEST_MAGIC, MANIFEST_VERSION if manifest.series == NO_SERIES else SERIES_VERSION)
         .fixed(manifest.registration, UUID_BYTES)
         .uint(manifest.seq, 4)
         .fixed(manifest.previous, HASH_BYTES)
         .int64(moment_ns(_MANIFEST, manifest.created_at))
         .fixed(manifest.seed, UUID_BYTES)
+        .raw(b"" if manifest.series == NO_SERIES else manifest.series)
         .uint(len(manifest.packs), 4)
     )
     pack = _PACK_REF.pack
@@ -165,13 +182,15 @@ def decode_manifest(body: bytes | memoryview) -> Manifest:
     Raises:
         Truncated, WrongMagic, UnknownVersion, Malformed, TooLarge: not a manifest of ours.
     """
-    read = Decoder(_MANIFEST, body, MANIFEST_MAGIC, MANIFEST_VERSION)
+    in_series = bytes(body[len(MANIFEST_MAGIC) :][:2]) == SERIES_VERSION.to_bytes(2, "little")
+    read = Decoder(_MANIFEST, body, MANIFEST_MAGIC, SERIES_VERSION if in_series else MANIFEST_VERSION)
     manifest = Manifest(
         registration=RegistrationId(read.take(UUID_BYTES)),
         seq=read.uint(4),
         previous=PointId(read.take(HASH_BYTES)),
         created_at=read_moment(read),
         seed=SeedId(read.take(UUID_BYTES)),
+        series=_read_series(read) if in_series else NO_SERIES,
         packs=_read_packs(read),
         details=read.blob(MAX_DETAILS_BYTES, field="details length"),
         signature=read.take(SIGNATURE_BYTES),
@@ -300,6 +319,13 @@ def _read_packs(read: Decoder) -> tuple[PackRef, ...]:
         raise read.refuse(f"{unknown.args[0]} is no chunk type") from None
 
 
+def _read_series(read: Decoder) -> SeriesId:
+    series = SeriesId(read.take(UUID_BYTES))
+    if series == NO_SERIES:
+        raise read.refuse("version 2 without a series")
+    return series
+
+
 def _check_manifest(manifest: Manifest) -> None:
     if len(manifest.packs) > MAX_PACKS:
         raise TooLarge(f"pack count of {_MANIFEST}", have=len(manifest.packs), cap=MAX_PACKS)
@@ -309,6 +335,8 @@ def _check_manifest(manifest: Manifest) -> None:
         raise Malformed(_MANIFEST, f"sequence number {manifest.seq}")
     if (manifest.seq == 1) != (manifest.previous == NO_POINT):
         raise Malformed(_MANIFEST, "the first point has no predecessor, every later one has")
+    if len(manifest.series) != UUID_BYTES or (manifest.series != NO_SERIES and manifest.seed != NO_SEED):
+        raise Malformed(_MANIFEST, "a series has 16 bytes, and no seed carries one")
     last = b""
     for ref in manifest.packs:
         if ref.id <= last or len(ref.id) != HASH_BYTES:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from wain.base.ids import PointId, RegistrationId
+from wain.base.ids import PointId, RegistrationId, SeriesId
 from wain.policy.retention import RANGES, Retention
 from wain.policy.retention import keep as kept_points
+from wain.tree.manifest import decode_manifest
 from wain.vault.adopting import adopt, adopt_one, keep
 from wain.vault.objects import expired_name, retention_name
 from wain.vault.points import list_points
@@ -54,26 +55,44 @@ def retention_in_force(site: Site, rid: RegistrationId, now: datetime) -> Retent
 def expire(site: Site, now: datetime) -> tuple[Expired, ...]:
     """Let go of the recovery points that no retention rule keeps. Return their tombstones.
 
-    Judged by the moments the vault received them. Always kept: the newest point, the newest complete point, and, when
-    no point is complete, every one.
+    Judged by the moments the vault received them, each series by itself. Always kept: the newest point, the newest
+    complete point, and, when no point is complete, every one.
 
     Raises:
-        DataError: a retention record cannot be read; nothing is let go.
+        DataError: a retention record or a manifest cannot be read; nothing more is let go.
     """
     gone: list[Expired] = []
     with site.writing(adopt):
         adopt(site)
         for rid in site.ids():
             rule = retention_in_force(site, rid, now)
-            for point in doomed(list_points(site, rid), rule, now) if rule is not None else ():
+            for point in _doomed_by_series(site, rid, rule, now) if rule is not None else ():
                 record = Expired(rid, point.seq, point.id, point.received_at, now)
                 keep(site, expired_name(rid, point.seq), encode(record, site.signer))
                 gone.append(record)
     return tuple(gone)
 
 
+def _doomed_by_series(site: Site, rid: RegistrationId, rule: Retention, now: datetime) -> list[RecoveryPoint]:
+    """Return the points that retention lets go when each series is judged by itself.
+
+    A database's dump must not push out the files of the same day, nor they it.
+
+    Raises:
+        DataError: a manifest cannot be read.
+    """
+    every = list_points(site, rid)
+    if not doomed(every, rule, now):
+        return []  # Judged apart, points are kept longer, never shorter: so the manifests need not be read.
+    series: dict[SeriesId, list[RecoveryPoint]] = {}
+    for point in every:
+        series.setdefault(decode_manifest(site.kept(rid, point.seq).manifest).series, []).append(point)
+    found = [point for points in series.values() for point in doomed(points, rule, now)]
+    return sorted(found, key=lambda point: point.seq)
+
+
 def doomed(points: Sequence[RecoveryPoint], retention: Retention, now: datetime) -> list[RecoveryPoint]:
-    """Return the points that retention lets go, oldest first.
+    """Return the points of one series that retention lets go, oldest first.
 
     Complete points are judged among themselves too: a later point of the same day that cannot be restored must not
     push out one that can.

@@ -12,6 +12,7 @@ from wain.agent.known import KnownChunks
 from wain.base.errors import OutOfSpace, Refused, WriteFailed
 from wain.chunk.names import ChunkType
 from wain.job.job import JobState
+from wain.policy.compression import Compression
 from wain.tree.manifest import decode_manifest
 
 MIB = 1 << 20
@@ -312,3 +313,15 @@ def test_claims_of_a_failed_run_do_not_outlive_it(server: Server) -> None:
     known.close()
     server.backup()
     check(server)
+
+
+def test_compression_is_the_users_choice(tmp_path: Path) -> None:
+    stored = {}
+    for choice in Compression:
+        (tmp_path / choice.value).mkdir()
+        server = Server(tmp_path / choice.value)
+        for number, path in enumerate(sorted(Path(os.__file__).parent.glob("*.py"))[:120]):
+            shutil.copy(path, server.source / str(number))
+        server.policy(compression=choice)
+        stored[choice] = server.backup().stored_bytes
+    assert stored[Compression.SMALL] < stored[Compression.DEFAULT] < stored[Compression.FAST]

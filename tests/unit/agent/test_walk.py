@@ -11,6 +11,7 @@ import pytest
 from unit.agent.engine import Problems
 from wain.agent import walk as walks
 from wain.agent.history import walk_key
+from wain.agent.view import Place, View
 from wain.agent.walk import Entered, Left, Walk, WalkPlan
 from wain.policy.exclusion import Exclusions
 
@@ -288,3 +289,67 @@ def test_a_bind_mount_of_a_directory_below_itself_ends(tree: Path) -> None:
         kept, problems = walk(tree)
         assert {"a/loop/b/file.txt", "a/loop/loop/"} <= below(tree, kept)
         assert not problems
+
+
+# Other directories that stand for some
+
+
+def test_a_place_stands_for_a_directory_and_all_below_it(tmp_path: Path) -> None:
+    for name in ("t/a/live", "t/a/b/live", "t/c/live", "copy/b/frozen", "copy/b/in/frozen", "copy/m/empty"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "t/a/m").mkdir()
+    (tmp_path / "t/a/m/live").write_text("live")
+    root = tmp_path / "t"
+    copy, mount = os.fsencode(tmp_path / "copy"), os.fsencode(root / "a/m")
+    view = View({os.fsencode(root / "a"): Place.at(copy), mount: Place.at(mount)})
+    kept, problems = walk(root, view=view)
+    assert below(root, kept) == {
+        "a/",
+        "a/b/",
+        "a/b/frozen",
+        "a/b/in/",
+        "a/b/in/frozen",
+        "a/m/",
+        "a/m/live",
+        "c/",
+        "c/live",
+    }
+    assert not problems
+    kept, problems = walk(root / "a/b/frozen", view=view)
+    assert below(root, kept) == {"a/", "a/b/", "a/b/frozen"}
+    assert not problems
+    kept, _ = walk(root, view=view, excludes=("in", "/**/c"))
+    assert below(root, kept) == {"a/", "a/b/", "a/b/frozen", "a/m/", "a/m/live"}
+
+
+def test_a_place_for_the_root_itself(tmp_path: Path) -> None:
+    (tmp_path / "copy/only").mkdir(parents=True)
+    (tmp_path / "copy/only/f").write_text("f")
+    problems = Problems()
+    plan = WalkPlan((b"/",), Exclusions(()), view=View({b"/": Place.at(os.fsencode(tmp_path / "copy"))}))
+    assert [one.path for one in Walk(plan, problems.append) if isinstance(one, Entered)] == [b"/", b"/only"]
+
+
+def test_a_place_that_has_gone_is_a_problem_of_its_path(tmp_path: Path) -> None:
+    (tmp_path / "t/a").mkdir(parents=True)
+    (tmp_path / "copy").mkdir()
+    view = View({os.fsencode(tmp_path / "t/a"): Place.at(os.fsencode(tmp_path / "copy"))})
+    (tmp_path / "copy").rename(tmp_path / "away")
+    (tmp_path / "copy").mkdir()
+    _, problems = walk(tmp_path / "t", view=view)
+    assert [(one.path, one.reason) for one in problems] == [
+        (os.fsencode(tmp_path / "t/a"), "what it was to be read from has gone")
+    ]
+
+
+def test_a_deep_tree_is_found_again_below_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walks, "OPEN_LEVELS", 2)
+    deep = tmp_path / "copy/1/2/3/4/5/6"
+    deep.mkdir(parents=True)
+    for part in ("copy/1/z", "copy/1/2/z", "copy/1/2/3/z", "t/a"):
+        (tmp_path / part).mkdir(parents=True)
+    view = View({os.fsencode(tmp_path / "t/a"): Place.at(os.fsencode(tmp_path / "copy"))})
+    kept, problems = walk(tmp_path / "t", view=view)
+    assert {"a/1/z/", "a/1/2/z/", "a/1/2/3/z/", "a/1/2/3/4/5/6/"} <= below(tmp_path / "t", kept)
+    assert not problems

@@ -43,6 +43,6 @@ def test_ends_are_ends():
 
 def test_a_new_job_counts_nothing():
     job = Job("00ff", JobKind.BACKUP, JobState.RUNNING, datetime(2026, 1, 1, tzinfo=UTC))
-    assert (job.ended_at, job.point, job.problems, job.message) == (None, None, (), "")
+    assert (job.ended_at, job.point, job.problems, job.notes, job.message) == (None, None, (), (), "")
     assert (job.files, job.directories, job.source_bytes, job.new_bytes, job.stored_bytes, job.skipped) == (0,) * 6
-    assert [kind.value for kind in JobKind] == ["backup", "restore", "verify"]
+    assert [kind.value for kind in JobKind] == ["backup", "stream", "restore", "verify"]

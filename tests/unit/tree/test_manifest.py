@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unit.tree.samples import chunk
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Malformed, TooLarge, Truncated
-from wain.base.ids import NO_POINT, NO_SEED, PackId, PointId, RegistrationId, SeedId
+from wain.base.ids import NO_POINT, NO_SEED, PackId, PointId, RegistrationId, SeedId, SeriesId
 from wain.chunk.names import ChunkType
 from wain.keys import signing
 from wain.keys.secret import Secret, restore_key
@@ -136,6 +136,27 @@ def test_cut_or_lengthened_bodies_are_refused() -> None:
 
 def test_an_empty_manifest_has_the_fixed_size() -> None:
     assert len(encode_manifest(replace(FIRST, packs=(), details=b""))) == MANIFEST_FIXED_BYTES
+
+
+def test_only_a_series_has_the_second_version() -> None:
+    in_series = replace(LATER, series=SeriesId(b"v" * 16))
+    body, plain = encode_manifest(in_series), encode_manifest(LATER)
+    assert (plain[8:10], body[8:10]) == (b"\1\0", b"\2\0")
+    assert len(body) == len(plain) + 16
+    assert decode_manifest(body) == in_series
+    for length in range(len(body)):
+        with pytest.raises(Truncated):
+            decode_manifest(body[:length])
+
+
+@FEW
+@given(manifests, st.binary(min_size=16, max_size=16).filter(any))
+def test_a_series_comes_back(manifest: Manifest, series: bytes) -> None:
+    in_series = replace(manifest, seed=NO_SEED, series=SeriesId(series))
+    assert decode_manifest(encode_manifest(in_series)) == in_series
+    if manifest.seed != NO_SEED:
+        with pytest.raises(Malformed, match="no seed carries one"):
+            encode_manifest(replace(manifest, series=SeriesId(series)))
 
 
 def test_a_signature_stands_over_everything_before_it() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unit.pack.packing import WholeWriter
 from wain.base.errors import WriteFailed
-from wain.base.ids import NO_POINT, NO_SEED, DeviceId, PackId, PointId, RegistrationId, SeedId
+from wain.base.ids import NO_POINT, NO_SEED, NO_SERIES, DeviceId, PackId, PointId, RegistrationId, SeedId, SeriesId
 from wain.chunk.names import ChunkType, Namer
 from wain.device.journal import JournalPack
 from wain.device.seal import Seal, encode_seal, seal_part
@@ -79,10 +79,15 @@ class Server:
         return [self.pack(size) for _ in range(count)]
 
     def manifest(
-        self, packs: Sequence[SealedPack], seq: int = 1, previous: bytes = NO_POINT, seed: SeedId = NO_SEED
+        self,
+        packs: Sequence[SealedPack],
+        seq: int = 1,
+        previous: bytes = NO_POINT,
+        seed: SeedId = NO_SEED,
+        series: bytes = NO_SERIES,
     ) -> bytes:
         refs = tuple(sorted((PackRef(p.id, p.kind, len(p.stored)) for p in packs), key=lambda ref: ref.id))
-        bare = Manifest(self.rid, seq, PointId(previous), START, seed, refs, b"sealed details")
+        bare = Manifest(self.rid, seq, PointId(previous), START, seed, refs, b"sealed details", series=SeriesId(series))
         return sign_manifest(bare, self.sign_seed)
 
 

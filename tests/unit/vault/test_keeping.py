@@ -119,6 +119,23 @@ def test_the_newest_complete_point_of_the_chain_stays_though_an_older_one_came_l
     assert doomed([late, points[1], travelling], WEEK, late.received_at + timedelta(days=99)) == []
 
 
+def test_each_series_is_judged_by_itself(ground):
+    vault, server = ground.enrolled(), ground.server
+    vault.set_retention(server.rid, WEEK)
+    dump, last = b"dump" * 4, bytes(32)
+    for seq in range(1, 21):  # Each day the files, and two hours later a dump.
+        put(vault, server, [pack := server.pack()])
+        series = dump if seq % 2 == 0 else bytes(16)
+        last = vault.commit_point(server.rid, server.manifest([pack], seq, last, series=series)).id
+        ground.clock.pass_(hours=22 if seq % 2 == 0 else 2)
+    ground.clock.pass_(hours=-22)
+    gone = vault.expire()
+    assert [one.seq for one in gone] == [1, 2, 3, 4, 5, 6]
+    ground.clock.pass_(days=100)
+    vault.expire()
+    assert [point.seq for point in vault.points(server.rid)] == [19, 20]  # The newest of each is never let go.
+
+
 def test_collection_condemns_first_and_deletes_after_the_grace(ground):
     vault, server = ground.enrolled(), ground.server
     points, packs = chain(ground, vault, 20)
