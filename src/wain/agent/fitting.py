@@ -5,6 +5,7 @@ refusal comes with the pack that would go over.
 """
 
 import stat as modes
+from dataclasses import dataclass
 
 from wain.agent.pipeline import PackSink
 from wain.agent.walk import Entered, Walk, WalkPlan
@@ -12,6 +13,7 @@ from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
 from wain.order.sku import Sku, check_fits
 from wain.pack.writer import SealedPack
+from wain.pageblob.parity import Strength, expected_parity
 from wain.policy.capacity import expected_bytes
 
 
@@ -24,10 +26,19 @@ def source_bytes(plan: WalkPlan) -> int:
     return total
 
 
-def remark_on_size(total: int, sku: Sku, free_bytes: int, progress: Progress) -> None:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one server's seed may take: of its SKU, of what is free on the device; `parity` goes with its packs."""
+
+    sku: Sku
+    free_bytes: int
+    parity: Strength | None
+
+
+def remark_on_size(total: int, given: Room, progress: Progress) -> None:
     """Say beforehand when a source will probably not fit on the device, by the seed's typical compression."""
-    least, _ = expected_bytes(total)
-    room = min(sku.limit_bytes, sku.usable_bytes, free_bytes)
+    least, _ = expected_bytes(total, given.parity)
+    room = min(given.sku.limit_bytes, given.sku.usable_bytes, given.free_bytes)
     if least > room:
         progress.note(
             f"{format_bytes(total)} are to be protected and the device takes {format_bytes(room)}: it fits only if the "
@@ -36,11 +47,11 @@ def remark_on_size(total: int, sku: Sku, free_bytes: int, progress: Progress) ->
 
 
 class FittingSink:
-    """A device that takes no more from one server than its SKU allows (the seed's table of sizes)."""
+    """A device that takes no more from one server than its SKU allows (the seed's table of sizes), parity included."""
 
-    def __init__(self, device: PackSink, sku: Sku, stored_bytes: int) -> None:
+    def __init__(self, device: PackSink, room: Room, stored_bytes: int) -> None:
         self._device = device
-        self._sku = sku
+        self._room = room
         self._stored_bytes = stored_bytes
 
     def put(self, pack: SealedPack) -> None:
@@ -49,9 +60,10 @@ class FittingSink:
         Raises:
             Refused: with it, the server's seed would be larger than the SKU allows.
         """
-        check_fits(self._sku, self._stored_bytes + len(pack.stored), 0)
+        stored = self._stored_bytes + len(pack.stored)
+        check_fits(self._room.sku, stored + expected_parity(stored, self._room.parity), 0)
         self._device.put(pack)
-        self._stored_bytes += len(pack.stored)
+        self._stored_bytes = stored
 
     def commit(self) -> object:
         """Return when every pack taken so far is durable."""

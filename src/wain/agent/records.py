@@ -6,7 +6,7 @@ from typing import Any
 
 from wain.base.ids import PointId, RegistrationId
 from wain.job.job import Job, JobKind, JobState, Problem
-from wain.policy.policy import InitialBackup, Policy
+from wain.policy.policy import PARITY_PERCENT, InitialBackup, Policy
 from wain.policy.retention import format_retention, parse_retention
 from wain.policy.schedule import format_schedule, parse_schedule
 from wain.wire.vault import ProtectionState, Registration
@@ -52,11 +52,12 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
         "order": policy.order,
         "device": policy.device,
         "gapCover": policy.gap_cover,
+        "parityPercent": policy.parity_percent,
     }
 
 
 def policy_from_json(body: dict[str, Any]) -> Policy:
-    """Return the policy that `policy_to_json` wrote."""
+    """Return the policy that `policy_to_json` wrote. One from before there was parity has the usual amount."""
     return Policy(
         includes=tuple(os.fsencode(path) for path in body["includes"]),
         excludes=tuple(body["excludes"]),
@@ -69,6 +70,7 @@ def policy_from_json(body: dict[str, Any]) -> Policy:
         order=body["order"],
         device=body["device"],
         gap_cover=body["gapCover"],
+        parity_percent=body.get("parityPercent", PARITY_PERCENT),
     )
 
 

@@ -5,12 +5,15 @@ from enum import Enum
 from typing import Final
 
 from wain.base.errors import Refused
+from wain.pageblob.parity import STRENGTHS
 from wain.policy.exclusion import Exclusions
 from wain.policy.retention import DEFAULT, Retention
 from wain.policy.schedule import DAILY, Schedule
 
 ITEMS_CAP: Final = 10_000
 """Includes, and excludes, in one policy."""
+PARITY_PERCENT: Final = 6
+"""Two lost leaves of 32, or a burst of 16 MiB in a full group, are repaired without the source."""
 
 
 class InitialBackup(Enum):
@@ -27,7 +30,7 @@ class Policy:
 
     Raises:
         Refused: nothing is included, an include is not a clean absolute path, an exclusion is no pattern, a size is not
-            positive, or an offline first backup names no order (or an online one does).
+            positive, there is no such parity, or an offline first backup names no order (or an online one does).
     """
 
     includes: tuple[bytes, ...]
@@ -46,6 +49,8 @@ class Policy:
     """Path of the device's root, or None to detect it when the job runs."""
     gap_cover: bool = True
     """Whether to protect changes over the wire while the device is on the road."""
+    parity_percent: int = PARITY_PERCENT
+    """How much of a device is parity: one of `STRENGTHS`, 0 for none."""
 
     def __post_init__(self) -> None:
         if not self.includes:
@@ -57,6 +62,7 @@ class Policy:
         Exclusions(self.excludes)
         if self.max_file_bytes is not None and self.max_file_bytes < 1:
             raise Refused("the largest file size to protect must be at least 1 byte")
+        check_parity(self.parity_percent)
         self._check_road()
         # One below another stays: it may be on another file system, or within what an exclusion leaves out.
         object.__setattr__(self, "includes", tuple(sorted(set(self.includes), key=lambda path: path.split(b"/"))))
@@ -68,6 +74,18 @@ class Policy:
         if self.initial is InitialBackup.ONLINE and (self.order or self.device):
             hint = "Choose --initial offline, or leave --order and --device out."
             raise Refused("an online first backup uses neither an order nor a device", hint)
+
+
+def check_parity(percent: int) -> int:
+    """Return how much parity to write, when devices can have that much.
+
+    Raises:
+        Refused: they cannot.
+    """
+    if percent not in STRENGTHS:
+        known = ", ".join(str(each) for each in STRENGTHS if each)
+        raise Refused(f"parity of {percent} % cannot be written", f"Choose {known} percent, or off.")
+    return percent
 
 
 def _check_include(path: bytes) -> None:
