@@ -183,7 +183,7 @@ def _import(context: _Context, job: Job, seed: SeedRecord) -> Job:
         seeding.give_up(context.seed_work, seed)
         done = _online(context, job)
         return replace(done, message=f"the seed did not arrive ({error}); backed up over the wire instead")
-    mended = f"{report.repaired} damaged packs of the seed were repaired from parity"
+    mended = f"{report.repaired} of {report.packs} packs of the seed arrived damaged and were repaired from parity"
     if report.repaired:
         context.progress.note(mended)
     if report.point is not None:
