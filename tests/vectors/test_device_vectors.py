@@ -1,4 +1,4 @@
-"""Paged records, parity, labels, journals and seals: frozen bytes, and the error each must cause (the rooms' FORMAT.md)."""
+"""Paged records, parity, labels, journals, seals: frozen bytes and the error each must cause (the rooms' FORMAT.md)."""
 
 import pytest
 
@@ -35,7 +35,10 @@ AGAIN = {
 VECTORS = [(kind, vector) for kind in AGAIN for vector in vectors(kind)]
 
 
-@pytest.mark.parametrize(("kind", "least"), [("paged", 17), ("parity", 29), ("label", 17), ("journal", 39), ("seal", 27)])
+LEAST = {"paged": 17, "parity": 29, "label": 17, "journal": 39, "seal": 27}
+
+
+@pytest.mark.parametrize(("kind", "least"), LEAST.items())
 def test_there_are_vectors(kind, least):
     assert len(vectors(kind)) >= least
 
