@@ -140,6 +140,15 @@ def parity_alone(world: World) -> None:
     world.spoil("parity-00000", world.record(1).cells_at, 10)
 
 
+def parity_over_and_over(world: World) -> None:
+    """More records than there are packs: each good by itself, and no more than the seal explains."""
+    found = world.record(1)
+    with open(world.here / "parity-00000", "r+b") as file:
+        body = os.pread(file.fileno(), found.end - found.start, found.start)
+        os.pwrite(file.fileno(), body * 4, found.end)
+    flip(world)
+
+
 def parity_longer(world: World) -> None:
     with open(world.here / "parity-00000", "ab") as file:
         file.write(b"\1" * 4096)
@@ -158,6 +167,7 @@ REPAIRS: dict[Callable[[World], None], set[Category]] = {
     first_header_of_parity: BOTH,
     second_header_of_parity: BOTH,
     parity_cell_and_leaf: BOTH,
+    parity_over_and_over: REPAIRED,
     parity_alone: LOST,
     parity_longer: LOST,
 }

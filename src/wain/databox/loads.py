@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import islice
 from typing import Protocol
 
 from blake3 import blake3
@@ -94,9 +95,13 @@ class Loader:
         return spans(((pack.placement.offset, pack.placement.length, pack.id) for pack in packs), length)
 
     def _parity_spans(self, source: Source, length: int) -> Iterator[Span]:
-        """Yield a span for each record, and for what lies between records and is none."""
+        """Yield a span for each record, and for what lies between records and is none.
+
+        Every record stands for a pack: a device that has more of them than packs gets no more spans for it.
+        """
         at = 0
-        for found in locate(lambda offset, size: source.read(offset, size).body, length):
+        records = locate(lambda offset, size: source.read(offset, size).body, length)
+        for found in islice(records, len(self._lengths)):
             yield from self._parity_between(at, found.start)
             at = min(found.end, length)
             yield Span(found.start, at - found.start, None, parity_of=self._lengths)

@@ -1,7 +1,7 @@
 """The parity blobs of a container while it is written: one record for each group of packs (pageblob/FORMAT.md, Parity).
 
 Parity is computed and written between the packs of a group and their sync, while the kernel is writing those out, and
-it is durable before the journal names them. So every pack of the journal has its parity, unless that was off, or did
+it is durable before the journal names them. So every pack of the journal has its parity, unless that was off or did
 not fit.
 """
 
@@ -41,9 +41,10 @@ class _Unsettled:
 
 
 class ParityFile:
-    """The parity of one container. `ends` says where the records that count end in each of its blobs.
+    """The parity of one container. A record counts from `commit` on.
 
-    A record counts from `commit` on. After a failed method only `undo`, `skip` and `close` make sense.
+    `ends` says where the records that count end, by the number of the blob. After a failed method only `undo`, `skip`
+    and `close` make sense.
 
     Raises (all methods): `OSError` as it comes.
     """
@@ -164,15 +165,11 @@ def parity_ends(medium: Medium, kept: Collection[PackId]) -> dict[int, int]:
         fd = medium.blob(name)
         try:
             size = os.fstat(fd).st_size
-            whole = [
-                found.end
-                for found in locate(lambda at, length, fd=fd: _look(fd, at, length), size)  # type: ignore[misc]
-                if found.end <= size and all(pack in kept for pack, _ in found.record.packs)
-            ]
+            for found in locate(lambda at, length, fd=fd: _look(fd, at, length), size):  # type: ignore[misc]
+                if found.end <= size and all(pack in kept for pack, _ in found.record.packs):
+                    ends[number] = found.end
         finally:
             os.close(fd)
-        if whole:
-            ends[number] = max(whole)
     return ends
 
 
