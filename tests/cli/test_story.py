@@ -189,3 +189,20 @@ def test_an_item_named_through_a_link_is_protected_where_it_is(registered: Wain,
     said = registered("policy", "set", "--include", tmp_path / "shortcut", "--json").json()
     assert said["includes"] == [str(source)]
     assert registered("backup", "--json").json()["files"] > 0
+
+
+def test_parity_is_set_kept_and_shown(delivered: Wain, tmp_path: Path, source: Path) -> None:
+    wain = delivered
+    offline(wain, tmp_path, source)
+    assert wain("policy", "show", "--json").json()["parityPercent"] == 6
+    for said, percent, shown in (("12%", 12, "12 %"), ("off", 0, "off"), ("3", 3, "3 %")):
+        wain("policy", "set", "--parity", said)
+        wain("policy", "set", "--retention", "30d")
+        assert wain("policy", "show", "--json").json()["parityPercent"] == percent
+        assert f"parity     {shown}\n" in wain("policy", "show").out
+    wain("backup")
+    (blob,) = (tmp_path / "device" / "PageBlob").rglob("parity-*")
+    said = wain("inspect", blob, "--json").json()
+    assert {row[3] for row in said["rows"]} == {"1 of 32 in a row"}
+    assert {row[-1] for row in said["rows"]} == {"whole"}
+    assert wain("device", "verify", tmp_path / "device", "--json").json()["findings"] == []

@@ -21,6 +21,8 @@ from wain.pack.format import Footer, encode_footer, pack_id
 from wain.pack.verify import leaf_hashes, verify_pack
 from wain.pack.writer import SealedPack
 from wain.pageblob.paged import decode_paged
+from wain.pageblob.parity import STRENGTHS
+from wain.pageblob.parity_record import Located, ParityVerifier, locate
 from wain.storage.durable import write_atomic
 
 SIGNER = Secret(bytes(range(32)))
@@ -30,6 +32,7 @@ SEED = SeedId(b"S" * 16)
 ORDER = "branch-7"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MANIFEST = b"the manifest of these tests"
+PARITY = STRENGTHS[6]
 
 
 def clock() -> datetime:
@@ -106,9 +109,23 @@ def assert_whole(root: Path, packs: list[SealedPack], **changes: object) -> Seal
     assert journal.end is not None
     assert journal.records * RECORD_BYTES == (container / "journal").stat().st_size
     blobs = {f"packs-{pack.placement.blob:05d}" for pack in seal.packs}
-    assert set(os.listdir(container)) == blobs | {"journal", "manifest", "seal"}
+    parity = {name for name in os.listdir(container) if name.startswith("parity-")}
+    assert set(os.listdir(container)) == blobs | parity | {"journal", "manifest", "seal"}
+    for name in parity:
+        verifier = ParityVerifier({pack.id: pack.placement.length for pack in seal.packs})
+        verifier.feed((container / name).read_bytes())
+        verifier.finish()
     assert all((container / name).stat().st_size % 512 == 0 for name in os.listdir(container))
     for name in blobs:
         ends = [pack.placement.end for pack in seal.packs if f"packs-{pack.placement.blob:05d}" == name]
         assert (container / name).stat().st_size == max(ends)
     return seal
+
+
+def parity_of(container: Path) -> dict[str, list[Located]]:
+    """The records of parity in each blob of a container."""
+    found = {}
+    for path in sorted(container.glob("parity-*")):
+        body = path.read_bytes()
+        found[path.name] = list(locate(lambda at, n, body=body: body[at : at + n].ljust(n, b"\0"), len(body)))
+    return found

@@ -73,10 +73,10 @@ def check(device, output, what):
 
 
 def run_here(device):
-    from device.making import MANIFEST, sign_seal  # noqa: PLC0415
+    from device.making import MANIFEST, PARITY, sign_seal  # noqa: PLC0415
     from wain.base.progress import Silent  # noqa: PLC0415
 
-    with open_writer(device, blob_limit=BLOB_LIMIT) as writer:
+    with open_writer(device, blob_limit=BLOB_LIMIT, parity=PARITY) as writer:
         for pack in [] if writer.sealed else PACKS:
             writer.put(pack)
         return writer.finish(MANIFEST, sign_seal, Silent())

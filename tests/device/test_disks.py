@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from device.disks import KINDS, SIZES, Disk
-from device.making import MANIFEST, assert_whole, container_of, make_device, make_pack, open_writer, sign_seal
+from device.making import MANIFEST, PARITY, assert_whole, container_of, make_device, make_pack, open_writer, sign_seal
 from wain.base.errors import DeviceLost, OutOfSpace, Refused
 from wain.base.progress import Silent
 from wain.device.readback import ReadBackFailed
@@ -52,7 +52,7 @@ class Cuts:
 
 
 def finish(root):
-    with open_writer(root, blob_limit=BLOB_LIMIT) as writer:
+    with open_writer(root, blob_limit=BLOB_LIMIT, parity=PARITY) as writer:
         for pack in [] if writer.sealed else PACKS:
             writer.put(pack)
         writer.finish(MANIFEST, sign_seal, Silent())
@@ -65,7 +65,7 @@ def test_power_cut_before_any_sync(disk, tmp_path, monkeypatch):
     os.sync()
     cuts = Cuts(disk, tmp_path, every=3 if disk.kind == "ext4" else 7)
     cuts.wrap(monkeypatch)
-    with open_writer(root, blob_limit=BLOB_LIMIT) as writer:
+    with open_writer(root, blob_limit=BLOB_LIMIT, parity=PARITY) as writer:
         for pack in PACKS:
             writer.put(pack)
             cuts.promised = frozenset(made.id for made in writer.written)
@@ -79,7 +79,7 @@ def test_power_cut_before_any_sync(disk, tmp_path, monkeypatch):
     for image, promised, sealed in cuts.taken:
         os.replace(image, disk.image)
         disk.mount()
-        with open_writer(root, blob_limit=BLOB_LIMIT) as writer:
+        with open_writer(root, blob_limit=BLOB_LIMIT, parity=PARITY) as writer:
             there = {pack.id for pack in writer.written}
             assert promised <= there, f"{image.name}: {len(promised - there)} promised packs are gone"
             assert not sealed or writer.sealed, image.name

@@ -6,7 +6,7 @@ Prints `durable <pack>` when a pack is promised and `sealed` when the device is.
 import sys
 from pathlib import Path
 
-from device.making import MANIFEST, make_pack, open_writer, sign_seal
+from device.making import MANIFEST, PARITY, make_pack, open_writer, sign_seal
 from wain.base.errors import WainError
 from wain.base.progress import Silent
 
@@ -16,7 +16,7 @@ BLOB_LIMIT = 4096 * 16
 
 def main(root: Path) -> int:
     try:
-        with open_writer(root, blob_limit=BLOB_LIMIT) as writer:
+        with open_writer(root, blob_limit=BLOB_LIMIT, parity=PARITY) as writer:
             for pack in [] if writer.sealed else PACKS:
                 writer.put(pack)
                 for made in writer.written:

@@ -1,4 +1,4 @@
-"""Paged records, labels, journals and seals: frozen bytes, and the error each must cause (the rooms' FORMAT.md)."""
+"""Paged records, parity, labels, journals, seals: frozen bytes and the error each must cause (the rooms' FORMAT.md)."""
 
 import pytest
 
@@ -9,6 +9,7 @@ from wain.device.seal import check_seal, encode_seal
 from wain.keys.secret import Secret
 from wain.keys.signing import public_key
 from wain.pageblob.paged import decode_paged, encode_paged
+from wain.pageblob.parity_record import decode_header, encode_header
 
 SIGN_KEY = public_key(Secret(b"k" * 32))
 
@@ -26,6 +27,7 @@ def journal_again(body):
 
 AGAIN = {
     "paged": lambda body: encode_paged(decode_paged(body)),
+    "parity": lambda body: encode_header(*decode_header(body)),
     "label": lambda body: encode_label(decode_label(body)),
     "journal": journal_again,
     "seal": lambda body: encode_seal(check_seal(body, SIGN_KEY)),
@@ -33,7 +35,10 @@ AGAIN = {
 VECTORS = [(kind, vector) for kind in AGAIN for vector in vectors(kind)]
 
 
-@pytest.mark.parametrize(("kind", "least"), [("paged", 17), ("label", 17), ("journal", 39), ("seal", 27)])
+LEAST = {"paged": 17, "parity": 29, "label": 17, "journal": 39, "seal": 27}
+
+
+@pytest.mark.parametrize(("kind", "least"), LEAST.items())
 def test_there_are_vectors(kind, least):
     assert len(vectors(kind)) >= least
 

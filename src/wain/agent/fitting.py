@@ -5,11 +5,13 @@ refusal comes with the pack that would go over (`wain.agent.sinks.DeviceSink`).
 """
 
 import stat as modes
+from dataclasses import dataclass
 
 from wain.agent.walk import Entered, Walk, WalkPlan
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
 from wain.order.sku import Sku
+from wain.pageblob.parity import Strength
 from wain.policy.capacity import expected_bytes
 
 
@@ -22,10 +24,19 @@ def source_bytes(plan: WalkPlan) -> int:
     return total
 
 
-def remark_on_size(total: int, sku: Sku, free_bytes: int, progress: Progress) -> None:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one server's seed may take: of its SKU, of what is free on the device; `parity` goes with its packs."""
+
+    sku: Sku
+    free_bytes: int
+    parity: Strength | None
+
+
+def remark_on_size(total: int, given: Room, progress: Progress) -> None:
     """Say beforehand when a source will probably not fit on the device, by the seed's typical compression."""
-    least, _ = expected_bytes(total)
-    room = min(sku.limit_bytes, sku.usable_bytes, free_bytes)
+    least, _ = expected_bytes(total, given.parity)
+    room = min(given.sku.limit_bytes, given.sku.usable_bytes, given.free_bytes)
     if least > room:
         progress.note(
             f"{format_bytes(total)} are to be protected and the device takes {format_bytes(room)}: it fits only if the "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wain.agent import seed as seeding
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
-from wain.agent.fitting import remark_on_size, source_bytes
+from wain.agent.fitting import Room, remark_on_size, source_bytes
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.known import KnownChunks
 from wain.agent.sinks import DeviceSink, PackSink, VaultSink
@@ -35,6 +35,7 @@ from wain.job.seeding import (
 )
 from wain.order.order import Stage
 from wain.order.sku import Sku, find_sku
+from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import InitialBackup, Policy
 from wain.wire.databox import DataBoxApi
 from wain.wire.vault import Presence, RecoveryPoint, VaultApi
@@ -161,17 +162,18 @@ def _do(context: _Context, job: Job, seed: SeedRecord, step: Step) -> Job:
 def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
     root = seeding.find_device(context.policy)
     work = context.seed_work
-    with closing(seeding.open_device(work, seed, root, context.clock)) as writer:
+    plan = seeding.DevicePlan(root, context.policy.parity_percent)
+    with closing(seeding.open_device(work, seed, plan, context.clock)) as writer:
         if writer.sealed is not None:
             seeding.remember_sealed(work, writer)
             return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
-            sku = _sku(context, seed)
+            room = Room(_sku(context, seed), writer.free_bytes, STRENGTHS[plan.parity_percent])
             stored = sum(pack.placement.length for pack in writer.written)
-            parts = _parts(context, known, DeviceSink(writer, sku, stored), (Path(root),))
+            parts = _parts(context, known, DeviceSink(writer, room, stored), (Path(root),))
             parts = replace(parts, total_bytes=_total(context, parts), job=job.id)
             if not stored:
-                remark_on_size(parts.total_bytes or 0, sku, writer.free_bytes, context.progress)
+                remark_on_size(parts.total_bytes or 0, room, context.progress)
             outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
     return replace(_counted(job, outcome), message=SAFE_TO_SHIP)
 
@@ -195,9 +197,13 @@ def _import(context: _Context, job: Job, seed: SeedRecord) -> Job:
         seeding.give_up(context.seed_work, seed)
         done = _online(context, job)
         return replace(done, message=f"the seed did not arrive ({error}); backed up over the wire instead")
+    mended = f"{report.repaired} of {report.packs} packs of the seed arrived damaged and were repaired from parity"
+    if report.repaired:
+        context.progress.note(mended)
     if report.point is not None:
         counts = replace(job, stored_bytes=report.new_bytes, point=report.point)
-        return replace(counts, state=JobState.COMPLETED, message=COMPLETED)
+        message = f"{COMPLETED}; {mended}" if report.repaired else COMPLETED
+        return replace(counts, state=JobState.COMPLETED, message=message)
     lost = f"{len(report.deficits)} of {report.packs} packs of the seed arrived damaged or not at all"
     context.progress.note(f"{lost}; what they held is read again and sent over the wire")
     done = _online(context, job)

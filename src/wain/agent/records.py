@@ -8,7 +8,7 @@ from wain.base.ids import PointId, RegistrationId
 from wain.job.job import Job, JobKind, JobState, Problem
 from wain.policy.compression import Compression
 from wain.policy.consistency import NO_COMMANDS, Commands, SourceMode
-from wain.policy.policy import InitialBackup, Policy
+from wain.policy.policy import PARITY_PERCENT, InitialBackup, Policy
 from wain.policy.retention import format_retention, parse_retention
 from wain.policy.schedule import format_schedule, parse_schedule
 from wain.wire.vault import ProtectionState, Registration
@@ -59,6 +59,7 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
         "after": policy.commands.after,
         "commandLimitSeconds": policy.commands.limit_seconds,
         "compression": policy.compression.value,
+        "parityPercent": policy.parity_percent,
     }
 
 
@@ -69,6 +70,7 @@ def policy_from_json(body: dict[str, Any]) -> Policy:
         if "commandLimitSeconds" in body
         else NO_COMMANDS
     )
+    """Return the policy that `policy_to_json` wrote. One from before there was parity has the usual amount."""
     return Policy(
         includes=tuple(os.fsencode(path) for path in body["includes"]),
         excludes=tuple(body["excludes"]),
@@ -84,6 +86,7 @@ def policy_from_json(body: dict[str, Any]) -> Policy:
         source=SourceMode(body.get("source", SourceMode.LIVE.value)),
         commands=commands,
         compression=Compression(body.get("compression", Compression.DEFAULT.value)),
+        parity_percent=body.get("parityPercent", PARITY_PERCENT),
     )
 
 

@@ -23,6 +23,7 @@ from wain.device.writer import DeviceWriter
 from wain.job.seeding import SeedState
 from wain.keys import signing
 from wain.pack.verify import verify_pack
+from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import Policy
 from wain.storage.durable import reading, write_atomic
 from wain.tree.manifest import check_signature, decode_manifest, point_id
@@ -83,20 +84,29 @@ def _labelled(root: DeviceRoot, policy: Policy) -> bool:
     return root.label is not None and root.label.order == policy.order
 
 
-def open_device(work: SeedWork, seed: SeedRecord, root: str, clock: Callable[[], datetime]) -> DeviceWriter:
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """Where the seed goes, and with how much parity: a root and a percentage."""
+
+    root: str
+    parity_percent: int
+
+
+def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Callable[[], datetime]) -> DeviceWriter:
     """Open the seed's device, and remember which one it is before anything is written to it."""
     target = DeviceTarget(
-        root=root,
+        root=plan.root,
         registration=work.keys.registration,
         seed=SeedId(bytes.fromhex(seed.id)),
         order=seed.order,
         sign_key=signing.public_key(work.keys.sign_seed),
         expected_device=DeviceId(bytes.fromhex(seed.device)) if seed.device else None,
+        parity=STRENGTHS[plan.parity_percent],
     )
     writer = DeviceWriter.open(target, clock)
     try:
         if seed.state is SeedState.PLANNED:
-            begun = replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=os.path.abspath(root))
+            begun = replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=os.path.abspath(plan.root))
             work.home.save_seed(begun)
     except BaseException:
         writer.close()  # Else nobody could open the device again while this process lives.

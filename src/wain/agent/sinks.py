@@ -6,10 +6,12 @@ from contextlib import suppress
 from mmap import mmap
 from typing import Final, Protocol
 
+from wain.agent.fitting import Room
 from wain.base.ids import PackId, RegistrationId
-from wain.order.sku import Sku, check_fits
+from wain.order.sku import check_fits
 from wain.pack.format import FOOTER_BYTES, MAX_PACK_BYTES
 from wain.pack.writer import FinishedPack, SealedPack
+from wain.pageblob.parity import expected_parity
 from wain.wire.vault import PackUpload, VaultApi
 
 RENEW_SECONDS: Final = 24 * 3600
@@ -101,15 +103,15 @@ class WholePacks(Protocol):
 
 
 class DeviceSink:
-    """A device that takes no more from one server than its SKU allows (the seed's table of sizes).
+    """A device that takes no more from one server than its SKU allows (the seed's table of sizes), parity included.
 
     A device keeps the packs of a group in memory until they are durable, to write them elsewhere when the medium fails:
     so each is gathered here whole. `stored_bytes` is what lies on it already.
     """
 
-    def __init__(self, device: WholePacks, sku: Sku, stored_bytes: int) -> None:
+    def __init__(self, device: WholePacks, room: Room, stored_bytes: int) -> None:
         self._device = device
-        self._sku = sku
+        self._room = room
         self._stored_bytes = stored_bytes
 
     def draft(self) -> "WholeDraft":
@@ -122,9 +124,10 @@ class DeviceSink:
         Raises:
             Refused: with it, the server's seed would be larger than the SKU allows.
         """
-        check_fits(self._sku, self._stored_bytes + len(pack.stored), 0)
+        stored = self._stored_bytes + len(pack.stored)
+        check_fits(self._room.sku, stored + expected_parity(stored, self._room.parity), 0)
         self._device.put(pack)
-        self._stored_bytes += len(pack.stored)
+        self._stored_bytes = stored
 
     def commit(self) -> object:
         """Return when every pack taken so far is durable."""

@@ -181,13 +181,15 @@ def _order(parts: Parts, databox: str, policy: "Policy") -> Iterator[Finding]:
 def _size(policy: "Policy", sku: str, free: int) -> Iterator[Finding]:
     """Compare what the items typically take, compressed, with the seed's table of SKUs and with the device."""
     from wain.order.sku import check_fits, find_sku
+    from wain.pageblob.parity import STRENGTHS
     from wain.policy.capacity import expected_bytes, sku_for
 
     with open_progress() as progress:
         progress.phase("measuring the items")
         source = sum(measure(os.fsdecode(path), progress.advance).content_bytes for path in policy.includes)
-    least, most = expected_bytes(source)
+    least, most = expected_bytes(source, STRENGTHS[policy.parity_percent])
     words = f"the items hold {format_bytes(source)}, typically {format_bytes(least)} to {format_bytes(most)} compressed"
+    words += f" and with {policy.parity_percent} % parity" if policy.parity_percent else ""
     best = sku_for(least)  # Over every limit: the refusal says whom to ask.
     check_fits(find_sku(sku), least, 0)
     if free < least:

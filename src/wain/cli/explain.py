@@ -86,6 +86,13 @@ def packs(body: memoryview) -> Explanation:
     return Explanation(what, tuple(facts), ("offset>", "size>", "holds", "leaves>", "name", "state"), tuple(rows))
 
 
+def parity(body: memoryview) -> Explanation:
+    """Explain a page blob of parity."""
+    from wain.cli import explain_parity
+
+    return explain_parity.parity(body)
+
+
 def _pack_end(body: memoryview, start: int) -> int | None:
     """Return where the pack that begins at `start` ends: after the first footer page that fits its distance."""
     from wain.base.sizes import BLOCK_BYTES
@@ -325,6 +332,7 @@ FORMATS: Final[Mapping[bytes, tuple[str, Explain]]] = {
     b"WAINKEYS": ("key slots", key_slots),
     b"WAINAGNT": ("an agent's key file", agent_keys),
     b"WAINPACK": ("packs and page blobs of packs", packs),
+    b"WAINPRTY": ("page blobs of parity", parity),
     b"WAININDX": ("an index", index),
     b"WAINTREE": ("a tree piece", tree_piece),
     b"WAINLIST": ("a chunk list", chunk_list),

@@ -55,6 +55,9 @@ def set_(
     compression: Annotated[
         str | None, typer.Option(metavar="fast|default|small", help="What compression may cost.")
     ] = None,
+    parity: Annotated[
+        str | None, typer.Option(metavar="PERCENT|off", help="How much of the device is parity: 3, 6, 9, 12 or off.")
+    ] = None,
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
@@ -67,6 +70,7 @@ def set_(
         "exclude_caches": exclude_caches,
         "one_file_system": one_file_system,
         "gap_cover": gap_cover,
+        "parity_percent": _parity(parity),
         **_parsed(schedule, retention, max_file_size),
         **_reading(source, compression),
     }
@@ -200,6 +204,24 @@ def _commands(old: "Policy | None", before: str | None, after: str | None, limit
     )
 
 
+def _parity(text: str | None) -> int | None:
+    """Return the percentage that `--parity` names, 0 for off; None when it was not given.
+
+    Raises:
+        Refused: devices are written with other amounts.
+    """
+    from wain.policy.policy import check_parity
+
+    if text is None:
+        return None
+    number = text.strip().removesuffix("%").strip()
+    if number.lower() == "off":
+        return 0
+    if not number.isdecimal() or len(number) > len("100"):
+        raise Refused(f"{text!r} is not an amount of parity", "--parity takes 3, 6, 9 or 12 percent, or off.")
+    return check_parity(int(number))
+
+
 def _changed(before: "Policy | None", changes: dict[str, Any], road: _Road) -> "Policy":
     from wain.policy.policy import Policy
 
@@ -229,4 +251,6 @@ def _show(policy: "Policy", as_json: bool) -> None:
     if policy.order:
         cover = "on: changes are protected while the device travels" if policy.gap_cover else "off"
         pairs += [("order", policy.order), ("device", policy.device or "found when it is needed"), ("gap cover", cover)]
+        share = f"{policy.parity_percent} %" if policy.parity_percent else "off"
+        pairs += [("parity", share)]
     render.facts(pairs)

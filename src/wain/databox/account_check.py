@@ -195,7 +195,7 @@ class _Check:
         with loader.load(blob.copied_to.encode(), blob.length) as load:
             if load.finding is not None:
                 problems.append(load.finding)
-            for checkpoint in transfer(load.source, load.spans, Eye(), Start(), self._progress):
-                problems += checkpoint.findings
+            for checkpoint in transfer(load, Eye(), Start(), self._progress):
+                problems += [found.words for found in checkpoint.findings]
                 crc64 = checkpoint.crc64
         return problems, crc64

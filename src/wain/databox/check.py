@@ -152,8 +152,8 @@ def _verify_container(pageblob: Directory, planned: PlannedContainer, progress: 
                 with loader.load(blob.path, blob.length) as load:
                     if load.finding is not None:
                         yield Finding(path, Category.DAMAGED, load.finding)
-                    for checkpoint in transfer(load.source, load.spans, Eye(), Start(), progress):
-                        yield from (Finding(path, Category.DAMAGED, found) for found in checkpoint.findings)
+                    for checkpoint in transfer(load, Eye(), Start(), progress):
+                        yield from (Finding(path, found.category, found.words) for found in checkpoint.findings)
             except DataError as error:
                 yield Finding(path, Category.FILE_SYSTEM, str(error))
             progress.advance(0, 1)

@@ -27,10 +27,14 @@ class Category(Enum):
     UNKNOWN_TYPE = "UploadErrorUnknownType"
     CONTAINER_RENAMED = "ContainerRenamed"
     BLOB_RENAMED = "BlobRenamed"
+    REPAIRED = "RepairedFromParity"
+    PARITY_LOST = "ParityDamaged"
 
 
-RENAMES: Final = frozenset({Category.CONTAINER_RENAMED, Category.BLOB_RENAMED})
-"""Findings that are no errors: the data arrived, under another name."""
+WARNINGS: Final = frozenset(
+    {Category.CONTAINER_RENAMED, Category.BLOB_RENAMED, Category.REPAIRED, Category.PARITY_LOST}
+)
+"""Findings that are no errors: all the data arrived, under another name or repaired, or only its parity is damaged."""
 
 CODES: Final[Mapping[Category, int]] = {
     Category.FILE_SYSTEM: 2,
@@ -39,8 +43,10 @@ CODES: Final[Mapping[Category, int]] = {
     Category.UNKNOWN_TYPE: 50,
     Category.CONTAINER_RENAMED: 1,
     Category.BLOB_RENAMED: 1,
+    Category.REPAIRED: 1,
+    Category.PARITY_LOST: 1,
 }
-"""Win32 codes where Azure uses Win32 codes (23: data error, cyclic redundancy check), HTTP's, and 1 for renames."""
+"""Win32 codes where Azure uses Win32 codes (23: data error, cyclic redundancy check), HTTP's, and 1 for warnings."""
 
 DESCRIPTIONS: Final[Mapping[Category, str]] = {
     Category.FILE_SYSTEM: "The device's file system did not give the data.",
@@ -49,6 +55,8 @@ DESCRIPTIONS: Final[Mapping[Category, str]] = {
     Category.UNKNOWN_TYPE: "Not something that a device may hold.",
     Category.CONTAINER_RENAMED: "Renamed the container as its name was not legal or was taken.",
     Category.BLOB_RENAMED: "Renamed the blob as its name was not legal.",
+    Category.REPAIRED: "The data differed from what was sealed and was repaired from parity.",
+    Category.PARITY_LOST: "Parity differs from what was written; the data it stands by is judged on its own.",
 }
 
 

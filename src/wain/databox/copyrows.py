@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from wain.base.moment import from_ns, to_ns
-from wain.databox.copylog import RENAMES, Category, Copied, EntityType, Finding, Totals
+from wain.databox.copylog import WARNINGS, Category, Copied, EntityType, Finding, Totals
 from wain.databox.orders import Clock
 from wain.databox.survey import Plan
 from wain.databox.tables import BLOBS, CONTAINERS, COPIES, FINDINGS, ORDERS
@@ -125,7 +125,7 @@ class CopyRows:
         """Write a checkpoint down, with what was found on the way to it."""
         crc64 = checkpoint.crc64.to_bytes(8, "big")
         self._rows.execute(update(BLOBS).where(self._key(blob)).values(done=checkpoint.done, crc64=crc64))
-        self.find(Finding(path, Category.DAMAGED, words) for words in checkpoint.findings)
+        self.find(Finding(path, found.category, found.words) for found in checkpoint.findings)
 
     def drop(self, blobs: Iterable[BlobRow], finding: Finding) -> None:
         """Take blobs out of the plan: they cannot be copied any more."""
@@ -183,8 +183,8 @@ class CopyRows:
         per_category = select(FINDINGS.c.category, func.count()).where(own).group_by(FINDINGS.c.category)
         counts = {Category(name): int(count) for name, count in self._rows.execute(per_category)}
         is_file = own & (FINDINGS.c.type == EntityType.FILE.value)
-        renames = [category.value for category in RENAMES]
-        errored = select(func.count(FINDINGS.c.path.distinct())).where(is_file, FINDINGS.c.category.not_in(renames))
+        warnings = [category.value for category in WARNINGS]
+        errored = select(func.count(FINDINGS.c.path.distinct())).where(is_file, FINDINGS.c.category.not_in(warnings))
         left = select(func.count(FINDINGS.c.path.distinct())).where(is_file, FINDINGS.c.left_behind == 1)
         planned = select(func.count()).select_from(BLOBS).where(BLOBS.c.order_id == self._id)
         files = int(self._rows.execute(planned).scalar_one()) + int(self._rows.execute(left).scalar_one())

@@ -18,19 +18,21 @@ from sqlalchemy import Connection
 from wain.base.errors import DataError, Refused
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
-from wain.databox.copylog import RENAMES, Category, EntityType, Finding, bom, copy_log
+from wain.databox.copylog import WARNINGS, Category, EntityType, Finding, bom, copy_log
 from wain.databox.copyrows import BlobRow, ContainerRow, CopyRows, Run, stamp
 from wain.databox.home import Parts
-from wain.databox.loads import Load, Loader, OnDevice
+from wain.databox.loads import Loader, OnDevice
 from wain.databox.names import words
 from wain.databox.opened import FoundSeal, OpenDevice, find_seal, opened
 from wain.databox.orders import Held
+from wain.databox.repairing import repairing
 from wain.databox.survey import Bounds, Expected, settle, survey
-from wain.databox.transfer import Start, transfer
+from wain.databox.transfer import Load, Note, Start, transfer
 from wain.databox.untrusted import Directory, NotTaken
 from wain.device.label import LABEL_FILE
 from wain.order.order import FINISHED, Order, Stage
 from wain.order.sku import Sku
+from wain.pageblob.names import parity_number
 from wain.storage.api import PageBlobs
 from wain.wire.databox import CopiedContainer
 
@@ -191,7 +193,11 @@ class _Copying:
                 why = f"{error}; the rest of the container was not copied"
                 self._drop(blobs, Finding(row.name, Category.FILE_SYSTEM, why, EntityType.CONTAINER))
                 return
-            loader = Loader(OnDevice(container), found)
+            # The parity is copied after the packs: what is left of the plan has all of it while packs are left.
+            parity = [(blob.copied_to, blob.length) for blob in blobs if parity_number(blob.copied_to) is not None]
+            on_device = OnDevice(container)
+            repairer = stack.enter_context(repairing(on_device, found, parity))
+            loader = Loader(on_device, found, repairer)
             for blob in blobs:
                 self._copy_blob(loader, row, blob)
 
@@ -210,10 +216,10 @@ class _Copying:
     def _send(self, load: Load, row: ContainerRow, blob: BlobRow) -> None:
         target = _AccountBlob(self._account, row.copied_to, blob.copied_to)
         start = Start(blob.done or 0, blob.crc64 or 0, again=blob.done is not None)
-        for checkpoint in transfer(load.source, load.spans, target, start, self._progress):
+        for checkpoint in transfer(load, target, start, self._progress):
             reached = checkpoint
             if load.finding is not None and checkpoint.done == blob.length:
-                reached = replace(checkpoint, findings=(*checkpoint.findings, load.finding))
+                reached = replace(checkpoint, findings=(*checkpoint.findings, Note(load.finding)))
             with self._rows() as rows:
                 rows.reached(blob, row.name + b"/" + blob.path, reached)
         self._progress.advance(0, 1)
@@ -246,7 +252,7 @@ def _finish(parts: Parts, held: Held) -> None:
 def _verdict(counts: Mapping[Category, int]) -> Stage:
     if not counts:
         return Stage.COMPLETED
-    return Stage.COMPLETED_WITH_WARNINGS if counts.keys() <= RENAMES else Stage.COMPLETED_WITH_ERRORS
+    return Stage.COMPLETED_WITH_WARNINGS if counts.keys() <= WARNINGS else Stage.COMPLETED_WITH_ERRORS
 
 
 def log_name(held: Held, run: Run) -> str:

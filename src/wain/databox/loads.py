@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from blake3 import blake3
@@ -10,20 +10,13 @@ from blake3 import blake3
 from wain.base.errors import Corrupt, DataError, Truncated
 from wain.databox.opened import FoundSeal, record
 from wain.databox.survey import by_blob
-from wain.databox.transfer import Memory, Source, Span, spans
+from wain.databox.transfer import LOOSE_SPAN_BYTES, Load, Memory, Source, Span, spans
 from wain.databox.untrusted import Directory
 from wain.device.seal import Seal
-from wain.pageblob.names import JOURNAL_BLOB, MANIFEST_BLOB, SEAL_BLOB, packs_number
+from wain.pageblob.names import JOURNAL_BLOB, MANIFEST_BLOB, SEAL_BLOB, packs_number, parity_number
 from wain.pageblob.paged import decode_paged
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A blob that can be transferred; `finding` is what is wrong with it as a whole, or None."""
-
-    source: Source
-    spans: tuple[Span, ...]
-    finding: str | None = None
+from wain.pageblob.parity_record import locate
+from wain.pageblob.parity_repair import Repairer
 
 
 class Container(Protocol):
@@ -58,12 +51,17 @@ class OnDevice:
 
 
 class Loader:
-    """Opens the blobs of one container. `found` is its seal, None for a container that nothing vouches for."""
+    """Opens the blobs of one container. `found` is its seal, None for a container that nothing vouches for.
 
-    def __init__(self, container: Container, found: FoundSeal | None) -> None:
+    Without `repairer` damage is found and left as it is.
+    """
+
+    def __init__(self, container: Container, found: FoundSeal | None, repairer: Repairer | None = None) -> None:
         self._container = container
         self._found = found
         self._packs = by_blob(found.seal.packs) if found is not None else {}
+        self._lengths = {pack.id: pack.placement.length for pack in found.seal.packs} if found is not None else {}
+        self._repair = repairer.repair if repairer is not None else None
 
     @contextmanager
     def load(self, path: bytes, length: int) -> Iterator[Load]:
@@ -79,12 +77,15 @@ class Loader:
         elif self._found is not None and name == MANIFEST_BLOB:
             stored = self._container.record(path)
             yield Load(Memory(stored), tuple(spans((), length)), _manifest_finding(stored[:length], self._found.seal))
+        elif self._found is not None and parity_number(name) is not None:
+            with self._container.source(path) as source:
+                yield Load(source, tuple(self._parity_spans(source, length)))
         else:
             parts = tuple(self._spans(name, length))
             # A span without bytes is never judged.
             empty = any(part.journal_of is not None and not part.length for part in parts)
             with self._container.source(path) as source:
-                yield Load(source, parts, "the journal is empty" if empty else None)
+                yield Load(source, parts, "the journal is empty" if empty else None, self._repair)
 
     def _spans(self, name: str, length: int) -> Iterator[Span]:
         if self._found is not None and name == JOURNAL_BLOB:
@@ -92,6 +93,23 @@ class Loader:
         number = packs_number(name)
         packs = self._packs.get(number, []) if number is not None else []
         return spans(((pack.placement.offset, pack.placement.length, pack.id) for pack in packs), length)
+
+    def _parity_spans(self, source: Source, length: int) -> Iterator[Span]:
+        """Yield a span for each record, and for what lies between records and is none.
+
+        Every record stands for a pack: a device that has more of them than packs gets no more spans for it.
+        """
+        at = 0
+        records = locate(lambda offset, size: source.read(offset, size).body, length)
+        for found in islice(records, len(self._lengths)):
+            yield from self._parity_between(at, found.start)
+            at = min(found.end, length)
+            yield Span(found.start, at - found.start, None, parity_of=self._lengths)
+        yield from self._parity_between(at, length)
+
+    def _parity_between(self, start: int, end: int) -> Iterator[Span]:
+        for at in range(start, end, LOOSE_SPAN_BYTES):
+            yield Span(at, min(LOOSE_SPAN_BYTES, end - at), None, parity_of=self._lengths)
 
 
 def _manifest_finding(stored: bytes, seal: Seal) -> str | None:

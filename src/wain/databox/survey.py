@@ -30,14 +30,16 @@ from wain.pageblob.names import (
     check_container,
     is_wain_container,
     packs_blob,
+    parity_number,
 )
+from wain.pageblob.parity import most_parity
 
 MAX_CONTAINERS: Final = 512
 """Azure's limit for one device (azure.md C19)."""
 MAX_DEPTH: Final = 16
 """Directories below a container of somebody else's."""
 SPARE_NAMES: Final = 16
-"""Names in a sealed container beyond those that its seal explains; with more, nothing of it is taken."""
+"""Names in a sealed container beyond those that its seal and its parity explain; with more, nothing of it is taken."""
 PASSED_OVER: Final = frozenset({b"lost+found", b"System Volume Information", b"$RECYCLE.BIN", LABEL_FILE.encode()})
 """What file systems and Wain itself put beside containers when a share is the file system's root."""
 
@@ -167,14 +169,21 @@ def by_blob(packs: tuple[JournalPack, ...]) -> dict[int, list[JournalPack]]:
 
 
 def _sealed_blobs(container: Directory, name: bytes, found: FoundSeal, plan: Plan) -> Iterator[PlannedBlob]:
-    """Yield what a sealed container holds: packs first, the seal last, so that what is sealed there is whole there."""
+    """Yield what a sealed container holds: packs first, the seal last, so that what is sealed there is whole there.
+
+    Parity is not in the seal: it vouches for nothing, and what it repairs is judged by the packs' own names.
+    """
     lengths = {packs_blob(number): packs[-1].placement.end for number, packs in by_blob(found.seal.packs).items()}
     known = {*lengths, JOURNAL_BLOB, MANIFEST_BLOB, SEAL_BLOB}
-    for stray in container.names(len(known) + SPARE_NAMES):
-        if stray.decode(errors="replace") not in known:
+    # Every blob of parity has a record in it, and every record stands for a pack.
+    there = container.names(len(known) + len(found.seal.packs) + SPARE_NAMES)
+    parity = [blob.decode() for blob in there if parity_number(blob.decode(errors="replace")) is not None]
+    for stray in there:
+        if stray.decode(errors="replace") not in known.union(parity):
             plan.leave(name + b"/" + stray, Category.UNKNOWN_TYPE, "the seal does not list it; it was not copied")
-    journal_cap = journal_bytes(found.seal)
-    caps = {**lengths, JOURNAL_BLOB: journal_cap, MANIFEST_BLOB: MAX_RECORD_BYTES, SEAL_BLOB: len(found.stored)}
+    small = {JOURNAL_BLOB: journal_bytes(found.seal), MANIFEST_BLOB: MAX_RECORD_BYTES, SEAL_BLOB: len(found.stored)}
+    parity_cap = most_parity([pack.placement.length for pack in found.seal.packs])
+    caps = {**lengths, **dict.fromkeys(parity, parity_cap), **small}
     for blob, cap in caps.items():
         path = name + b"/" + blob.encode()
         try:

@@ -1,14 +1,15 @@
 """Carries one blob from a device to an account, or only past the eye: read once, checked while it passes.
 
-A blob is a row of *spans*: a pack that the seal vouches for, or bytes that nothing vouches for. Every span is read
-once, front to back; what was hashed is what is written. A damaged pack is written as it is and reported: the importer
+A blob is a row of *spans*: a pack that the seal vouches for, parity that vouches for itself, or bytes that nothing
+vouches for. Every span is read once, front to back; what was hashed is what is written. A damaged pack that parity can
+repair is written a second time, repaired, and hashed again; any other is written as it is and reported: the importer
 takes the packs that are whole. After each window of spans the account is flushed and a `Checkpoint` is yielded; a
 killed copy goes on from the last one that its caller wrote down.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from awscrt import checksums  # type: ignore[import-untyped]
@@ -17,11 +18,14 @@ from wain.base.errors import DataError
 from wain.base.ids import PackId
 from wain.base.progress import Progress
 from wain.base.sizes import MIB
+from wain.databox.copylog import Category
 from wain.databox.pipeline import ahead
 from wain.databox.untrusted import NotTaken, Read
 from wain.device.journal_check import JournalVerifier
 from wain.device.seal import Seal
 from wain.pack.verify import LeafVerifier, pack_words
+from wain.pageblob.parity_record import ParityVerifier
+from wain.pageblob.parity_repair import Repaired
 
 PIECE_BYTES: Final = 4 * MIB
 """One write of pages (Azure, Put Page)."""
@@ -42,13 +46,15 @@ def crc64(body: bytes, before: int = 0) -> int:
 class Span:
     """A range of a blob, in bytes; `pack` is what the seal says lies there, None when it says nothing.
 
-    With `journal_of` the range is the journal of the container with that seal.
+    With `journal_of` the range is the journal of the container with that seal; with `parity_of` it is a record of
+    parity for packs among these, by their stored lengths.
     """
 
     offset: int
     length: int
     pack: PackId | None
     journal_of: Seal | None = None
+    parity_of: Mapping[PackId, int] | None = None
 
     @property
     def end(self) -> int:
@@ -57,12 +63,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What was found in a blob, in words."""
+
+    words: str
+    category: Category = Category.DAMAGED
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The first `done` bytes are durable where they were sent; `findings` are of the spans since the last one."""
 
     done: int
     crc64: int
-    findings: tuple[str, ...]
+    findings: tuple[Note, ...]
 
 
 class Source(Protocol):
@@ -70,6 +84,19 @@ class Source(Protocol):
 
     def read(self, offset: int, length: int) -> Read:
         """Return exactly `length` bytes; what cannot be read is zeros and listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A blob that can be transferred; `finding` is what is wrong with it as a whole, or None.
+
+    `repair` returns what was repaired of a pack, or raises `DataError`; None where nothing is to be repaired.
+    """
+
+    source: Source
+    spans: Sequence[Span]
+    finding: str | None = None
+    repair: Callable[[PackId], Repaired] | None = None
 
 
 class Verifier(Protocol):
@@ -127,10 +154,18 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
+    """Bytes to send; `again` when others were sent for the same range before."""
+
     offset: int
     body: bytes
-    ends_span: bool
-    finding: str | None = None
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A span was read to its end, and judged."""
+
+    finding: Note | None
 
 
 @dataclass(slots=True)
@@ -139,7 +174,9 @@ class _State:
     crc64: int
     flushed: int
     skip_zeros: bool
-    findings: list[str] = field(default_factory=list)
+    span: tuple[int, int]
+    """Where the present span begins, and the CRC-64 of what lies before it."""
+    findings: list[Note] = field(default_factory=list)
 
 
 def spans(packs: Iterable[tuple[int, int, PackId]], length: int) -> Iterator[Span]:
@@ -163,33 +200,44 @@ def _loose(start: int, end: int) -> Iterator[Span]:
         yield Span(at, min(LOOSE_SPAN_BYTES, end - at), None)
 
 
-def transfer(
-    source: Source, parts: Sequence[Span], target: Target, start: Start, progress: Progress
-) -> Iterator[Checkpoint]:
+def transfer(load: Load, target: Target, start: Start, progress: Progress) -> Iterator[Checkpoint]:
     """Send the spans of a blob from `start` on; the last checkpoint covers all of it, also when it is empty.
 
     Raises:
         DeviceLost: the device went away. OutOfSpace, WriteFailed: the account failed. The same call, from the last
             checkpoint, goes on.
     """
-    state = _State(start.done, start.crc64, start.done, skip_zeros=not start.again)
-    todo = [span for span in parts if span.offset >= start.done]
-    with closing(ahead(_pieces(source, todo))) as pieces:
+    state = _State(start.done, start.crc64, start.done, not start.again, (start.done, start.crc64))
+    with closing(ahead(_pieces(load, _rest(load.spans, start.done)))) as pieces:
         for piece in pieces:
-            _send(piece, target, state)
-            progress.advance(len(piece.body))
-            if piece.ends_span and state.done - state.flushed >= WINDOW_BYTES:
+            if isinstance(piece, _Piece):
+                _send(piece, target, state)
+                progress.advance(0 if piece.again else len(piece.body))
+                continue
+            if piece.finding is not None:
+                state.findings.append(piece.finding)
+            state.span = state.done, state.crc64
+            if state.done - state.flushed >= WINDOW_BYTES:
                 yield _checkpoint(target, state)
     yield _checkpoint(target, state)
 
 
+def _rest(parts: Iterable[Span], done: int) -> Iterator[Span]:
+    """Yield the spans behind `done`. Parity that reads differently than last time may have one across it."""
+    for span in parts:
+        if span.offset >= done:
+            yield span
+        elif span.end > done:
+            yield replace(span, offset=done, length=span.end - done)
+
+
 def _send(piece: _Piece, target: Target, state: _State) -> None:
+    if piece.again and piece.offset == state.span[0]:
+        state.crc64 = state.span[1]
     state.crc64 = crc64(piece.body, state.crc64)
-    if not state.skip_zeros or piece.body != _ZEROS[: len(piece.body)]:
+    if piece.again or not state.skip_zeros or piece.body != _ZEROS[: len(piece.body)]:
         target.write(piece.offset, piece.body)
     state.done = piece.offset + len(piece.body)
-    if piece.finding is not None:
-        state.findings.append(piece.finding)
 
 
 def _checkpoint(target: Target, state: _State) -> Checkpoint:
@@ -201,22 +249,65 @@ def _checkpoint(target: Target, state: _State) -> Checkpoint:
     return Checkpoint(state.done, state.crc64, findings)
 
 
-def _pieces(source: Source, parts: Iterable[Span]) -> Iterator[_Piece]:
+def _pieces(load: Load, parts: Iterable[Span]) -> Iterator[_Piece | _Ended]:
     for span in parts:
-        eye = _verifier(span)
-        holes: list[tuple[int, int]] = []
-        for at in range(span.offset, span.end, PIECE_BYTES):
-            read = source.read(at, min(PIECE_BYTES, span.end - at))
-            holes += read.holes
-            if eye is not None:
-                eye.feed(read.body)
-            ends = at + len(read.body) == span.end
-            yield _Piece(at, read.body, ends, _judge(span, eye, holes) if ends else None)
+        words = yield from _read(load.source, span)
+        if words is None:
+            yield _Ended(None)
+        elif span.pack is not None and load.repair is not None:
+            yield _Ended((yield from _repair(load.source, span, load.repair, words)))
+        else:
+            yield _Ended(Note(words, Category.DAMAGED if span.parity_of is None else Category.PARITY_LOST))
+
+
+def _read(source: Source, span: Span, *, again: bool = False) -> Generator[_Piece, None, str | None]:
+    """Yield the pieces of a span; return what is wrong with it, or None."""
+    eye = _verifier(span)
+    holes: list[tuple[int, int]] = []
+    for at in range(span.offset, span.end, PIECE_BYTES):
+        read = source.read(at, min(PIECE_BYTES, span.end - at))
+        holes += read.holes
+        if eye is not None:
+            eye.feed(read.body)
+        yield _Piece(at, read.body, again)
+    return _judge(span, eye, holes) if span.length else None
+
+
+class _Mended:
+    """A source with what was repaired of one of its packs in its place."""
+
+    def __init__(self, source: Source, start: int, repaired: Repaired) -> None:
+        self._source = source
+        self._start = start
+        self._repaired = repaired
+
+    def read(self, offset: int, length: int) -> Read:
+        read = self._source.read(offset, length)
+        return Read(self._repaired.over(offset - self._start, read.body), read.holes)
+
+
+def _repair(
+    source: Source, span: Span, repair: Callable[[PackId], Repaired], words: str
+) -> Generator[_Piece, None, Note]:
+    """Send a damaged pack again, repaired, if parity can; return what to say."""
+    assert span.pack is not None
+    try:
+        repaired = repair(span.pack)
+    except DataError as error:
+        return Note(f"{words}; {error}")
+    # The device may tell something else this time: only what hashes right is called repaired.
+    still = yield from _read(_Mended(source, span.offset, repaired), span, again=True)
+    if still is not None:
+        return Note(f"{still}; it reads differently every time")
+    told = f"{pack_words(span.pack)} was damaged and is repaired from parity: {repaired.words}"
+    return Note(f"{told}; it lies at byte {span.offset} of the blob", Category.REPAIRED)
 
 
 def _verifier(span: Span) -> Verifier | None:
     if span.pack is not None:
         return LeafVerifier(span.pack, span.length)
+    if span.parity_of is not None:
+        return ParityVerifier(span.parity_of, span.offset)
     return JournalVerifier(span.journal_of) if span.journal_of is not None else None
 
 

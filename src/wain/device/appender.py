@@ -16,13 +16,15 @@ from wain.chunk.names import ChunkType
 from wain.device.journal import End, JournalPack, Start
 from wain.device.journal_file import JournalFile
 from wain.device.medium import Medium
+from wain.device.parity_file import ParityFile
 from wain.device.resume import RESERVE_FILE, cut_blobs
 from wain.pack.writer import SealedPack
 from wain.pageblob.layout import Layout, Placement
+from wain.pageblob.names import packs_blob
 from wain.storage.durable import FULL, out_of_space, unlink_at, write_all
 
-GROUP_PACKS: Final = 4
-GROUP_BYTES: Final = 256 * MIB
+GROUP_PACKS: Final = 2
+GROUP_BYTES: Final = 128 * MIB
 """A group is made durable when it has so many packs, or bytes: this bounds what memory holds and a cut loses."""
 RESERVE_BYTES: Final = 64 * MIB
 _RESERVE_PART: Final = 32
@@ -49,6 +51,14 @@ class _Pending:
         return JournalPack(self.id, self.kind, self.placement)
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What lies beside the packs: the journal and the parity."""
+
+    journal: JournalFile
+    parity: ParityFile
+
+
 class Appender:
     """The unsealed container. After an error that leaves the device in doubt every further method repeats it.
 
@@ -58,10 +68,11 @@ class Appender:
         Condemned: it failed twice.
     """
 
-    def __init__(self, medium: Medium, start: Start, file: JournalFile, written: list[JournalPack], limit: int) -> None:
+    def __init__(self, medium: Medium, start: Start, files: Files, written: list[JournalPack], limit: int) -> None:
         self._medium = medium
         self._start = start
-        self._file = file
+        self._file = files.journal
+        self.parity = files.parity
         self.written = written
         self._known = {pack.id for pack in written}
         last = written[-1].placement if written else Placement(0, 0, 0)
@@ -96,6 +107,7 @@ class Appender:
     def close(self) -> None:
         """Let go of the files. Packs that were not committed are not promised."""
         self._close_blobs()
+        self.parity.close()
         self._file.close()
 
     def _close_blobs(self) -> None:
@@ -137,6 +149,7 @@ class Appender:
         with self._medium.errors(len(manifest_blob[1])):
             self._drop_reserve()
             cut_blobs(self._medium, tuple(self.written))
+            self.parity.finish()
             self._medium.write_small(*manifest_blob)
             self._file.finish(end)
             self._medium.sync()
@@ -152,7 +165,8 @@ class Appender:
     def _blob(self, number: int) -> int:
         if number not in self._blobs:
             begun = bool(self.written) and self.written[-1].placement.blob == number
-            self._blobs[number] = self._medium.blob(number) if begun else self._medium.new_blob(number)
+            name = packs_blob(number)
+            self._blobs[number] = self._medium.blob(name) if begun else self._medium.new_blob(name)
         return self._blobs[number]
 
     def _write(self, piece: _Pending) -> None:
@@ -174,10 +188,35 @@ class Appender:
                 failure = out_of_space(failure.where, place.length, taken, fd)
                 os.ftruncate(fd, place.offset)
             self._drop_reserve()
-        self._commit_group()
+        # Without parity, which would take room that was just said to be free.
+        self._settle_group()
         return failure
 
     def _commit_group(self) -> None:
+        """Write the parity of the group and make both durable; parity that does not fit ends the writing."""
+        if not self._pending:
+            return
+        self._check()
+        try:
+            self._write_parity()
+        except OSError as error:
+            if error.errno in FULL:
+                self._fail(self._full_of_parity(), error)
+            self._rescue(error)
+        self._settle_group()
+
+    def _write_parity(self) -> None:
+        self.parity.write([(piece.id, piece.stored) for piece in self._pending])
+
+    def _full_of_parity(self) -> OutOfSpace:
+        """Make the packs durable without the parity that did not fit. Return its exact shortfall."""
+        with self._medium.errors():
+            failure = self.parity.undo(f"the device at {self._medium.where} (parity)")
+            self._drop_reserve()
+        self._settle_group()
+        return failure
+
+    def _settle_group(self) -> None:
         if not self._pending:
             return
         self._check()
@@ -186,6 +225,7 @@ class Appender:
         except OSError as error:
             self._rescue(error)
         self._check()
+        self.parity.commit()
         self._record([piece.record for piece in self._pending])
         self._fresh += [piece.id for piece in self._pending]
         self._pending.clear()
@@ -201,6 +241,7 @@ class Appender:
     def _sync_pending(self) -> None:
         for number in sorted({piece.placement.blob for piece in self._pending}):
             os.fdatasync(self._blob(number))
+        self.parity.sync()
 
     def _record(self, packs: list[JournalPack]) -> None:
         """Journal packs whose bytes are durable; a journal that fails is made anew, once, in another file."""
@@ -225,6 +266,7 @@ class Appender:
         """Leave the page blob that failed as it was last journalled; write its other packs to a new one.
 
         A file whose sync failed is never synced again: the kernel has dropped the pages and would call it clean.
+        Parity that was begun moves as well, whichever of the two failed: one rule, and one rescue.
         """
         failure = self._medium.failure(error, sum(len(piece.stored) for piece in self._pending))
         if not isinstance(failure, WriteFailed):
@@ -236,10 +278,15 @@ class Appender:
             with contextlib.suppress(OSError):  # What stays behind its last record is cut off by `finish`.
                 os.close(self._blobs.pop(number))
         self._layout.skip()
+        again = self.parity.begun
+        if again:
+            self.parity.skip()
         self._pending = [replace(one, placement=self._layout.place(len(one.stored))) for one in self._pending]
         try:
             for piece in self._pending:
                 self._write(piece)
+            if again:
+                self._write_parity()
             self._sync_pending()
         except OSError as second:
             self._rescue(second)

@@ -13,7 +13,6 @@ from typing import Final
 
 from wain.base.errors import DeviceLost, OutOfSpace, Refused, WainError
 from wain.device.find import DeviceRoot
-from wain.pageblob.names import packs_blob
 from wain.storage.durable import GONE, free_bytes, sync_file_system, unlink_at, write_atomic_at, write_error
 from wain.storage.uncached import UncachedFile
 
@@ -117,23 +116,23 @@ class Medium:
         """Return the names in the container, sorted. Raises `OSError`."""
         return sorted(os.listdir(self.dirfd))
 
-    def new_blob(self, number: int) -> int:
-        """Make a page blob for packs and return it open for writing; its name is durable. Raises `OSError`."""
+    def new_blob(self, name: str) -> int:
+        """Make a page blob and return it open for writing; its name is durable. Raises `OSError`."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(packs_blob(number), flags, 0o644, dir_fd=self.dirfd)
+        fd = os.open(name, flags, 0o644, dir_fd=self.dirfd)
         os.fsync(self.dirfd)
         return fd
 
-    def blob(self, number: int) -> int:
+    def blob(self, name: str) -> int:
         """Return a page blob that exists, open for writing. Raises `OSError`."""
-        return os.open(packs_blob(number), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dirfd)
+        return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.dirfd)
 
-    def cut_blob(self, number: int, end: int) -> None:
+    def cut_blob(self, name: str, end: int) -> None:
         """Make a page blob end at `end`, durably; a blob with nothing in it is removed. Raises `OSError`."""
         if end == 0:
-            unlink_at(self.dirfd, packs_blob(number))
+            unlink_at(self.dirfd, name)
             return
-        fd = self.blob(number)
+        fd = self.blob(name)
         try:
             if os.fstat(fd).st_size != end:
                 os.ftruncate(fd, end)

@@ -103,7 +103,7 @@ def cut_blobs(medium: Medium, packs: tuple[JournalPack, ...]) -> None:
     for name in medium.names():
         number = packs_number(name)
         if number is not None:
-            medium.cut_blob(number, ends.get(number, 0))
+            medium.cut_blob(name, ends.get(number, 0))
 
 
 def _readable(medium: Medium, packs: tuple[JournalPack, ...]) -> tuple[JournalPack, ...]:

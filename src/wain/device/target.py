@@ -10,6 +10,7 @@ from wain.base.ids import HASH_BYTES, DeviceId, RegistrationId, SeedId
 from wain.device.find import DeviceRoot
 from wain.pageblob.layout import BLOB_LIMIT_BYTES
 from wain.pageblob.names import container_name
+from wain.pageblob.parity import Strength
 
 NO_CUSTODY: Final = bytes(HASH_BYTES)
 
@@ -19,7 +20,8 @@ class DeviceTarget:
     """What is written where. `root` is the path the admin gave; `sign_key` the registration's raw public key.
 
     `expected_device` is the device this seed was begun on, None at the first opening. `custody_previous` is the hash
-    of the newest custody record the agent knows, or zeros.
+    of the newest custody record the agent knows, or zeros. `parity` is how much of it is written with the packs from
+    now on, None for none: an earlier opening may have had another.
     """
 
     root: str | Path
@@ -30,6 +32,7 @@ class DeviceTarget:
     blob_limit: int = BLOB_LIMIT_BYTES
     expected_device: DeviceId | None = None
     custody_previous: bytes = NO_CUSTODY
+    parity: Strength | None = None
 
     @property
     def container(self) -> str:

@@ -8,14 +8,15 @@ from typing import Self
 
 from blake3 import blake3
 
-from wain.base.errors import Corrupt, Missing, Refused
+from wain.base.errors import Corrupt, DataError, Missing, Refused
 from wain.base.ids import DeviceId, PackId
 from wain.base.progress import Progress
-from wain.device.appender import Appender, Condemned
+from wain.device.appender import Appender, Condemned, Files
 from wain.device.find import check_root
 from wain.device.journal import End, JournalPack, Start, order_hash
 from wain.device.journal_file import JournalFile
 from wain.device.medium import Medium
+from wain.device.parity_file import ParityFile, Shape, check_parity, cut_parity, parity_ends
 from wain.device.readback import ReadBackFailed, check_packs
 from wain.device.resume import check_start, look, recover
 from wain.device.seal import Seal, check_seal, encode_seal, seal_part
@@ -26,6 +27,13 @@ from wain.pageblob.paged import decode_paged, encode_paged
 from wain.storage.durable import unlink_at
 
 __all__ = ["Condemned", "DeviceTarget", "DeviceWriter", "ReadBackFailed"]
+
+
+def _parity_file(medium: Medium, target: DeviceTarget, written: list[JournalPack]) -> ParityFile:
+    """Open the parity, cut behind the last record whose packs were all journalled. Raises `OSError`."""
+    ends = parity_ends(medium, {pack.id for pack in written})
+    cut_parity(medium, ends)
+    return ParityFile(medium, Shape(target.parity, target.blob_limit), ends)
 
 
 class DeviceWriter:
@@ -81,7 +89,8 @@ class DeviceWriter:
                     journal = recover(medium, found.journal)
                     written = list(journal.packs)
                     file = JournalFile.resume(medium, journal)
-            writer._appender = Appender(medium, start, file, written, target.blob_limit)
+                parity = _parity_file(medium, target, written)
+            writer._appender = Appender(medium, start, Files(file, parity), written, target.blob_limit)
         except BaseException:
             if file is not None:
                 file.close()
@@ -113,6 +122,11 @@ class DeviceWriter:
         if self._seal is not None:
             return self._seal.packs
         return tuple(self._appender.written) if self._appender else ()
+
+    @property
+    def parity_bytes(self) -> int:
+        """What the parity of those packs takes on an unsealed device."""
+        return sum(self._appender.parity.ends.values()) if self._appender else 0
 
     def sealed_manifest(self) -> bytes:
         """Return the manifest of a sealed container, read from the medium: it is what `finish` was given.
@@ -153,7 +167,7 @@ class DeviceWriter:
         return self._appender
 
     def put(self, pack: SealedPack) -> None:
-        """Append a pack; one that is there already is left out. Every 4 packs or 256 MiB are committed as they come."""
+        """Append a pack; one that is there already is left out. Every 2 packs or 128 MiB are committed as they come."""
         self._unsealed().put(pack)
 
     def commit(self) -> tuple[PackId, ...]:
@@ -179,7 +193,7 @@ class DeviceWriter:
         appender = self._unsealed()
         stored_manifest = encode_paged(manifest)
         appender.finish((MANIFEST_BLOB, stored_manifest), End(manifest_hash, len(manifest)))
-        self._read_back(appender.written, progress)
+        self._read_back(appender, progress)
         self._prove(MANIFEST_BLOB, stored_manifest)
         seal = self._sign(manifest_hash, len(manifest), sign)
         stored = encode_paged(encode_seal(seal))
@@ -191,11 +205,17 @@ class DeviceWriter:
         self._seal = seal
         return seal
 
-    def _read_back(self, packs: list[JournalPack], progress: Progress) -> None:
-        progress.phase("reading back", sum(pack.placement.length for pack in packs))
+    def _read_back(self, appender: Appender, progress: Progress) -> None:
+        packs = appender.written
+        progress.phase("reading back", sum(pack.placement.length for pack in packs) + self.parity_bytes)
         findings = tuple(check_packs(lambda blob: self._medium.uncached(packs_blob(blob)), packs, progress))
         if findings:
             raise ReadBackFailed(self._medium.where, findings)
+        try:
+            check_parity(self._medium, appender.parity, packs, progress)
+        except DataError as error:
+            # A medium that has lost parity within hours will lose packs as well: it does not travel.
+            raise Condemned(f"the device at {self._medium.where}", f"parity does not read back: {error}") from error
 
     def _prove(self, name: str, stored: bytes) -> None:
         """Read a small blob back from the medium; one that differs is removed."""

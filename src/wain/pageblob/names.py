@@ -20,6 +20,7 @@ MAX_BLOB_NUMBER: Final = 99_999
 
 _ID_BYTES: Final = 8
 _PACKS: Final = re.compile(r"packs-([0-9]{5})")
+_PARITY: Final = re.compile(r"parity-([0-9]{5})")
 _CONTAINER_CHARACTERS: Final = re.compile(r"[a-z0-9-]+")
 _BLOB_NAME_CHARACTERS: Final = 1024
 _BLOB_SEGMENTS: Final = 254
@@ -41,14 +42,33 @@ def packs_blob(number: int) -> str:
     Raises:
         Refused: over 99,999, as many files as a Data Box Disk takes.
     """
+    return f"packs-{_checked(number):05d}"
+
+
+def _checked(number: int) -> int:
     if not 0 <= number <= MAX_BLOB_NUMBER:
         raise Refused(f"page blob number {number} is outside 0 to {MAX_BLOB_NUMBER}", "Use larger page blobs.")
-    return f"packs-{number:05d}"
+    return number
 
 
 def packs_number(name: str) -> int | None:
     """Return the number in a name that `packs_blob` returns, or None for another name."""
     match = _PACKS.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def parity_blob(number: int) -> str:
+    """Return the name of the page blob that holds parity of packs, `parity-00000` for the first.
+
+    Raises:
+        Refused: as `packs_blob`.
+    """
+    return f"parity-{_checked(number):05d}"
+
+
+def parity_number(name: str) -> int | None:
+    """Return the number in a name that `parity_blob` returns, or None for another name."""
+    match = _PARITY.fullmatch(name)
     return int(match[1]) if match else None
 
 

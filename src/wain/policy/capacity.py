@@ -5,6 +5,7 @@ from typing import Final
 
 from wain.base.errors import Refused
 from wain.base.sizes import TB, format_bytes
+from wain.pageblob.parity import Strength, expected_parity
 
 CONTACT: Final = "AskAzureBackupTeam@microsoft.com"
 TYPICAL_COMPRESSION_PERCENT: Final = (10, 20)
@@ -45,7 +46,8 @@ def sku_for(stored_bytes: int) -> Capacity:
     raise Refused(reason, f"Contact {CONTACT}, or split the server's items between several registrations.")
 
 
-def expected_bytes(source_bytes: int) -> tuple[int, int]:
-    """Return the least and the most that `source_bytes` typically take after compression."""
+def expected_bytes(source_bytes: int, parity: Strength | None = None) -> tuple[int, int]:
+    """Return the least and the most that `source_bytes` typically take after compression, with their parity."""
     least, most = TYPICAL_COMPRESSION_PERCENT
-    return source_bytes * (100 - most) // 100, source_bytes * (100 - least) // 100
+    stored = source_bytes * (100 - most) // 100, source_bytes * (100 - least) // 100
+    return stored[0] + expected_parity(stored[0], parity), stored[1] + expected_parity(stored[1], parity)

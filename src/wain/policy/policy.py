@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final
 
 from wain.base.errors import Refused
+from wain.pageblob.parity import STRENGTHS
 from wain.policy.compression import Compression
 from wain.policy.consistency import NO_COMMANDS, Commands, SourceMode
 from wain.policy.exclusion import Exclusions
@@ -13,6 +14,8 @@ from wain.policy.schedule import DAILY, Schedule
 
 ITEMS_CAP: Final = 10_000
 """Includes, and excludes, in one policy."""
+PARITY_PERCENT: Final = 6
+"""Two lost leaves of 32, or a burst of 8 MiB in a full group, are repaired without the source."""
 
 
 class InitialBackup(Enum):
@@ -29,7 +32,7 @@ class Policy:
 
     Raises:
         Refused: nothing is included, an include is not a clean absolute path, an exclusion is no pattern, a size is not
-            positive, or an offline first backup names no order (or an online one does).
+            positive, there is no such parity, or an offline first backup names no order (or an online one does).
     """
 
     includes: tuple[bytes, ...]
@@ -51,6 +54,8 @@ class Policy:
     source: SourceMode = SourceMode.LIVE
     commands: Commands = NO_COMMANDS
     compression: Compression = Compression.DEFAULT
+    parity_percent: int = PARITY_PERCENT
+    """How much of a device is parity: one of `STRENGTHS`, 0 for none."""
 
     def __post_init__(self) -> None:
         if not self.includes:
@@ -62,6 +67,7 @@ class Policy:
         Exclusions(self.excludes)
         if self.max_file_bytes is not None and self.max_file_bytes < 1:
             raise Refused("the largest file size to protect must be at least 1 byte")
+        check_parity(self.parity_percent)
         self._check_road()
         # One below another stays: it may be on another file system, or within what an exclusion leaves out.
         object.__setattr__(self, "includes", tuple(sorted(set(self.includes), key=lambda path: path.split(b"/"))))
@@ -73,6 +79,18 @@ class Policy:
         if self.initial is InitialBackup.ONLINE and (self.order or self.device):
             hint = "Choose --initial offline, or leave --order and --device out."
             raise Refused("an online first backup uses neither an order nor a device", hint)
+
+
+def check_parity(percent: int) -> int:
+    """Return how much parity to write, when devices can have that much.
+
+    Raises:
+        Refused: they cannot.
+    """
+    if percent not in STRENGTHS:
+        known = ", ".join(str(each) for each in STRENGTHS if each)
+        raise Refused(f"parity of {percent} % cannot be written", f"Choose {known} percent, or off.")
+    return percent
 
 
 def _check_include(path: bytes) -> None:

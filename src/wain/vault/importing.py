@@ -1,6 +1,7 @@
 """Takes a seed in: storage account -> vault (reliability.md 4.2). Every step is idempotent; a killed import goes on.
 
-What the account does not give whole (`DataError`) is a deficit: named, recorded, and no reason to stop. A fault of
+What the account does not give whole (`DataError`) is repaired from parity that came with it; what that cannot repair
+is a deficit: named, recorded, and no reason to stop. A fault of
 the vault's own storage, or an account that cannot be reached, is an error: it says nothing about the seed.
 """
 
@@ -16,8 +17,7 @@ from wain.base.sizes import PAGE_BYTES
 from wain.device.journal import JournalPack
 from wain.device.seal import Seal, check_seal, seal_hash
 from wain.keys import signing
-from wain.pack.verify import verify_pack
-from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, packs_blob
+from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB
 from wain.pageblob.paged import decode_paged, paged_bytes
 from wain.storage.api import PageBlobs
 from wain.tree.manifest import check_signature, point_id
@@ -25,6 +25,7 @@ from wain.tree.receipt import Receipt as ReceiptBody
 from wain.tree.receipt import encode_receipt
 from wain.vault import rows
 from wain.vault.adopting import adopt, adopt_one, keep
+from wain.vault.arriving import ArrivingPacks
 from wain.vault.catalog import fill_asked, seeds
 from wain.vault.objects import deficits_name, receipt_name, release_name, seal_name
 from wain.vault.points import commit_point, find_point
@@ -48,6 +49,7 @@ class Source:
 class _Tally:
     new_packs: int = 0
     new_bytes: int = 0
+    repaired: int = 0
 
 
 def announce_seed(site: Site, rid: RegistrationId, body: bytes) -> Seal:
@@ -120,6 +122,7 @@ def import_seed(site: Site, rid: RegistrationId, source: Source, progress: Progr
         deficits=tuple(deficits),
         point=here.id if here is not None and receipt is not None else None,
         receipt=receipt,
+        repaired=tally.repaired,
     )
 
 
@@ -182,27 +185,35 @@ def _take_packs(site: Site, seal: Seal, source: Source, progress: Progress, tall
     wanted = [pack for pack in seal.packs if pack.id not in here]
     progress.phase("import", sum(pack.placement.length for pack in wanted))
     deficits: list[Deficit] = []
-    for pack, body in _arrivals(source, wanted):
-        if isinstance(body, Deficit):
-            deficits.append(body)
-        elif take_pack(site, rid, pack.id, body):
+    for pack, arrival in _arrivals(ArrivingPacks(source.blobs, source.container, seal), wanted):
+        if isinstance(arrival, Deficit):
+            deficits.append(arrival)
+        elif take_pack(site, rid, pack.id, arrival.body):
             tally.new_packs += 1
-            tally.new_bytes += len(body)
+            tally.new_bytes += len(arrival.body)
+            tally.repaired += arrival.repaired
         progress.advance(pack.placement.length, 1)
     return deficits
 
 
-def _arrivals(source: Source, wanted: list[JournalPack]) -> Iterator[tuple[JournalPack, bytes | Deficit]]:
-    """Yield each pack as the account gives it: verified without keys, or what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    body: bytes
+    repaired: bool = False
 
-    def read(pack: JournalPack) -> bytes | Deficit:
-        place = pack.placement
+
+def _arrivals(source: ArrivingPacks, wanted: list[JournalPack]) -> Iterator[tuple[JournalPack, _Arrival | Deficit]]:
+    """Yield each pack as the account gives it, or as parity makes it; or what is wrong with it."""
+
+    def read(pack: JournalPack) -> _Arrival | Deficit:
         try:
-            body = source.blobs.read(source.container, packs_blob(place.blob), place.offset, place.length)
-            verify_pack(body, pack.id)
+            return _Arrival(source.whole(pack))
         except DataError as error:
-            return _deficit(pack.id, error)
-        return body
+            damage = error
+        try:
+            return _Arrival(source.repaired(pack), repaired=True)
+        except DataError:
+            return _deficit(pack.id, damage)
 
     return read_ahead(wanted, read)
 

@@ -101,7 +101,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import found. `point` is None when a deficit kept the seed's own point from being made."""
+    """What an import found. `point` is None when a deficit kept the seed's own point from being made.
+
+    `repaired` of the `new_packs` were damaged in the account and are whole again by parity: they are no deficits.
+    """
 
     seed: SeedId
     packs: int
@@ -110,6 +113,7 @@ class ImportReport:
     deficits: tuple[Deficit, ...]
     point: PointId | None
     receipt: Receipt | None
+    repaired: int = 0
 
 
 class PackUpload(Protocol):

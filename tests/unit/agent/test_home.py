@@ -1,6 +1,7 @@
 """The agent's home: what is written is read, what makes no sense is refused by name, one job at a time."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,8 +21,9 @@ HEAD = Head(7, PointId(b"p" * 32))
 SEED = SeedRecord("ab" * 16, "order-1", SeedState.WRITING, "cd" * 16, "/mnt/disk", "wain-x", "00" * 32, "11" * 32)
 REGISTRATION = Registration(RegistrationId(b"r" * 16), "näme", b"s" * 32, b"k" * 1216, ProtectionState.PROTECTED, NOW)
 POLICY = Policy(
-    (b"/data", b"/odd \xff\n name"), ("*.iso",), True, 10**12, True, initial=InitialBackup.OFFLINE, order="o-1"
-)
+    (b"/data", b"/odd \xff\n name"), ("*.iso",), True, 10**12, True, initial=InitialBackup.OFFLINE, order="o-1",
+    parity_percent=9,
+)  # fmt: skip
 JOB = Job(
     "ab12", JobKind.BACKUP, JobState.COMPLETED_WITH_WARNINGS, NOW, NOW, "done", 1, 2, 3, 4, 5, 6, HEAD.point,
     (Problem(b"/odd \xff name", "it \udcff broke"),),
@@ -49,6 +51,18 @@ def test_nothing_is_made_by_looking(home: AgentHome) -> None:
             need()
         assert caught.value.hint
     assert not home.root.exists()
+
+
+def test_a_policy_from_before_there_was_parity_has_the_usual_amount(home: AgentHome) -> None:
+    home.save_policy(POLICY)
+    path = home.agent / "policy.json"
+    body = json.loads(path.read_text())
+    assert body.pop("parityPercent") == 9
+    path.write_text(json.dumps(body))
+    assert home.policy() == replace(POLICY, parity_percent=6)
+    path.write_text(json.dumps(body | {"parityPercent": 7}))
+    with pytest.raises(Refused, match="parity of 7 %"):
+        home.policy()
 
 
 def test_records_round_trip(home: AgentHome) -> None:

@@ -237,6 +237,7 @@ def test_a_renamed_container_is_followed(road: Road) -> None:
 
 
 def test_damage_on_the_road_is_sent_again_and_nothing_else(road: Road) -> None:
+    road.policy(parity_percent=0)
     road.backup()
     road.copy()
     blob = next(road.account.glob("*/packs-00000"))
@@ -248,6 +249,39 @@ def test_damage_on_the_road_is_sent_again_and_nothing_else(road: Road) -> None:
     check(road)
     assert road.server.home.seed().state is SeedState.PARTIAL
     assert road.backup().new_bytes < 2000, "at most directories above, which others touch"
+
+
+def test_damage_on_the_road_is_repaired_from_parity_and_nothing_is_sent(road: Road) -> None:
+    road.backup()
+    road.copy()
+    blob = next(road.account.glob("*/packs-00000"))
+    body = bytearray(blob.read_bytes())
+    body[5000] ^= 1
+    body[-100] ^= 1
+    blob.write_bytes(body)
+    vault = Counting(road.server.vault)
+    job = road.backup(vault)
+    assert job.message.startswith(f"{COMPLETED}; 2 of ")
+    assert job.message.endswith("packs of the seed arrived damaged and were repaired from parity")
+    assert vault.sent == 0
+    check(road)
+    assert road.server.home.seed().state is SeedState.IN_VAULT
+    assert road.server.vault.countersigned(road.server.rid, bytes.fromhex(road.server.home.seed().id))
+
+
+class Counting:
+    """A vault that counts what is sent to it over the wire."""
+
+    def __init__(self, vault: object) -> None:
+        self._vault = vault
+        self.sent = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._vault, name)
+
+    def put_pack(self, *args: object) -> bool:
+        self.sent += 1
+        return bool(self._vault.put_pack(*args))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("after", [False, True])

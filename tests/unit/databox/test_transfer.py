@@ -11,7 +11,7 @@ from wain.base.ids import PackId
 from wain.base.progress import Silent
 from wain.databox import transfer as module
 from wain.databox.pipeline import ahead
-from wain.databox.transfer import PIECE_BYTES, Memory, Span, Start, crc64, spans, transfer
+from wain.databox.transfer import PIECE_BYTES, Load, Memory, Span, Start, crc64, spans, transfer
 from wain.databox.untrusted import NotTaken, Read
 
 PACK = PackId(b"p" * 32)
@@ -50,7 +50,7 @@ def test_whole_packs_pass_in_silence_and_memory_stays_in_pieces() -> None:
     pack = make_pack(1, 9 << 20)
     blob = Blob(len(pack.stored))
     parts = list(spans([(0, len(pack.stored), pack.id)], len(pack.stored)))
-    (end,) = transfer(Memory(pack.stored), parts, blob, Start(), Silent())
+    (end,) = transfer(Load(Memory(pack.stored), parts), blob, Start(), Silent())
     assert blob.body == pack.stored
     assert end == module.Checkpoint(len(pack.stored), crc64(pack.stored), ())
     assert blob.flushes == 1
@@ -63,13 +63,13 @@ def test_windows_are_flushed_before_they_are_told(monkeypatch: pytest.MonkeyPatc
     blob = Blob(len(body))
     parts = list(spans([(at << 20, 1 << 20, pack.id) for at, pack in enumerate(packs)], len(body)))
     reached = []
-    for checkpoint in transfer(Memory(body), parts, blob, Start(), Silent()):
+    for checkpoint in transfer(Load(Memory(body), parts), blob, Start(), Silent()):
         reached.append(checkpoint.done >> 20)
         assert blob.flushes == len(reached)
         assert checkpoint.crc64 == crc64(body[: checkpoint.done])
     assert reached == [2, 4, 5]
     again = Blob(len(body))
-    (end,) = transfer(Memory(body), parts, again, Start(4 << 20, crc64(body[: 4 << 20]), again=True), Silent())
+    (end,) = transfer(Load(Memory(body), parts), again, Start(4 << 20, crc64(body[: 4 << 20]), again=True), Silent())
     assert again.writes == [(4 << 20, 1 << 20)]
     assert end.crc64 == crc64(body)
 
@@ -77,8 +77,8 @@ def test_windows_are_flushed_before_they_are_told(monkeypatch: pytest.MonkeyPatc
 def test_zeros_are_skipped_unless_a_killed_copy_may_have_written_there() -> None:
     parts = list(spans([], 8 << 20))
     fresh, resumed = Blob(8 << 20), Blob(8 << 20)
-    list(transfer(Memory(bytes(8 << 20)), parts, fresh, Start(), Silent()))
-    list(transfer(Memory(bytes(8 << 20)), parts, resumed, Start(again=True), Silent()))
+    list(transfer(Load(Memory(bytes(8 << 20)), parts), fresh, Start(), Silent()))
+    list(transfer(Load(Memory(bytes(8 << 20)), parts), resumed, Start(again=True), Silent()))
     assert fresh.writes == []
     assert resumed.writes == [(0, PIECE_BYTES), (PIECE_BYTES, PIECE_BYTES)]
 
@@ -98,7 +98,7 @@ def test_what_was_hashed_is_what_is_written() -> None:
 
     blob = Blob(len(pack.stored))
     parts = list(spans([(0, len(pack.stored), pack.id)], len(pack.stored)))
-    (end,) = transfer(Liar(), parts, blob, Start(), Silent())
+    (end,) = transfer(Load(Liar(), parts), blob, Start(), Silent())
     assert not end.findings
     assert blob.body == pack.stored
 

@@ -1,6 +1,7 @@
 import pytest
 
 from wain.base.errors import Refused
+from wain.pageblob.parity import STRENGTHS
 from wain.policy.capacity import expected_bytes, sku_for
 
 TB = 10**12
@@ -33,3 +34,6 @@ def test_less_than_nothing():
 
 def test_typical_compression():
     assert expected_bytes(100 * TB) == (80 * TB, 90 * TB)
+    least, most = expected_bytes(100 * TB, STRENGTHS[6])
+    assert 85 * TB <= least < 85 * TB + 4096, "two cells of parity for 32 of data, in whole blocks"
+    assert most > 95 * TB

@@ -18,6 +18,7 @@ def test_defaults():
     assert policy.gap_cover
     assert (policy.exclude_caches, policy.one_file_system, policy.excludes) == (False, False, ())
     assert policy.max_file_bytes is None
+    assert policy.parity_percent == 6
 
 
 def test_includes_are_sorted_without_doubles():
@@ -49,6 +50,8 @@ def test_includes_are_clean_absolute_paths(path, reason):
         ({"includes": ()}, "protects nothing"),
         ({"excludes": ("[",)}, "not a pattern"),
         ({"max_file_bytes": 0}, "at least 1 byte"),
+        ({"parity_percent": 7}, "parity of 7 % cannot be written"),
+        ({"parity_percent": -3}, "cannot be written"),
         ({"order": None}, "needs a Data Box order"),
         ({"order": ""}, "needs a Data Box order"),
         ({"initial": InitialBackup.ONLINE}, "uses neither"),
@@ -59,6 +62,11 @@ def test_includes_are_clean_absolute_paths(path, reason):
 def test_what_breaks_a_rule_is_refused(changes, reason):
     with pytest.raises(Refused, match=reason):
         replace(OFFLINE, **changes)
+
+
+@pytest.mark.parametrize("percent", [0, 3, 6, 9, 12])
+def test_parity_comes_in_steps(percent):
+    assert replace(OFFLINE, parity_percent=percent).parity_percent == percent
 
 
 def test_the_device_may_be_detected_later():

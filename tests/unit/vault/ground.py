@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from unit.pack.packing import WholeWriter
+from unit.pageblob.groups import record_of, stored_record
 from wain.base.errors import WriteFailed
 from wain.base.ids import NO_POINT, NO_SEED, NO_SERIES, DeviceId, PackId, PointId, RegistrationId, SeedId, SeriesId
 from wain.chunk.names import ChunkType, Namer
@@ -21,8 +22,9 @@ from wain.pack.cipher import PackKey
 from wain.pack.segment import Compressor
 from wain.pack.writer import PackFor, SealedPack
 from wain.pageblob.layout import Layout
-from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, container_name, packs_blob
+from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, container_name, packs_blob, parity_blob
 from wain.pageblob.paged import encode_paged
+from wain.pageblob.parity import Strength
 from wain.storage.memory import MemoryDraft, MemoryObjects, MemoryPageBlobs
 from wain.tree.manifest import Manifest, PackRef, point_id, sign_manifest
 from wain.vault.catalog import FACT_TABLES
@@ -101,6 +103,8 @@ class Shipment:
     seq: int = 1
     previous: bytes = NO_POINT
     blob_limit: int = 1 << 20
+    parity: Strength | None = None
+    """With it, all packs are one group."""
 
     def __post_init__(self) -> None:
         self.manifest = self.server.manifest(self.packs, self.seq, self.previous, self.seed)
@@ -129,10 +133,13 @@ class Shipment:
             for at in range(0, place.length, 1 << 22):
                 body = pack.stored[at : at + (1 << 22)]
                 blobs.write_pages(into, packs_blob(place.blob), place.offset + at, body)
-        for name, body in ((SEAL_BLOB, self.seal), (MANIFEST_BLOB, self.manifest)):
-            paged = encode_paged(body)
-            blobs.create(into, name, len(paged))
-            blobs.write_pages(into, name, 0, paged)
+        smalls = {SEAL_BLOB: encode_paged(self.seal), MANIFEST_BLOB: encode_paged(self.manifest)}
+        if self.parity is not None:
+            smalls[parity_blob(0)] = stored_record(*record_of(self.packs, self.parity))
+        for name, body in smalls.items():
+            blobs.create(into, name, len(body))
+            for at in range(0, len(body), 1 << 22):
+                blobs.write_pages(into, name, at, body[at : at + (1 << 22)])
         return SeedRef(ACCOUNT, into)
 
     def spoil(self, blobs: MemoryPageBlobs, pack: SealedPack, at: int = 5000) -> None:
