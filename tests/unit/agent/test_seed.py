@@ -279,9 +279,9 @@ class Counting:
     def __getattr__(self, name: str) -> object:
         return getattr(self._vault, name)
 
-    def put_pack(self, *args: object) -> bool:
+    def upload(self, *args: object) -> object:
         self.sent += 1
-        return bool(self._vault.put_pack(*args))  # type: ignore[attr-defined]
+        return self._vault.upload(*args)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -139,7 +139,7 @@ def test_a_vault_that_fails_ends_the_command(server: Server, tmp_path: Path) -> 
         def __getattr__(self, name: str) -> object:
             return getattr(server.vault, name)
 
-        def put_pack(self, *_: object) -> None:
+        def upload(self, *_: object) -> None:
             raise WriteFailed("the vault", "no more")
 
     with pytest.raises(WriteFailed):

@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -30,6 +31,14 @@ from wain.keys.secret import Secret
 from wain.keys.signing import SEAL, sign
 
 PACKS = [make_pack(number, 4096 * (3 + number % 5)) for number in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def groups_of_four() -> Iterator[None]:
+    """What holds for a group holds for any size of it; these stories count to four."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(appender, "GROUP_PACKS", 4)
+        yield
 
 
 @pytest.fixture
