@@ -9,18 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, delete, insert, select, update
-
 from wain.base.errors import Corrupt, DataError, Malformed
 from wain.base.ids import PackId, RegistrationId, SeedId
 from wain.base.moment import to_ns
 from wain.device.seal import check_seal, seal_hash
 from wain.keys import signing
 from wain.keys.slots import decode_slots
+from wain.storage.sql import Connection
 from wain.tree.manifest import check_signature, decode_manifest, point_id
 from wain.tree.receipt import decode_receipt
 from wain.vault import rows
-from wain.vault.catalog import condemned, expired, facts, registrations
+from wain.vault.catalog import facts, registrations
 from wain.vault.columns import CatalogDamaged
 from wain.vault.objects import PREFIXES, Fact, Kind, expired_name, pack_name, parse_fact, point_name, seal_name
 from wain.vault.records import (
@@ -66,10 +65,10 @@ def take_in(site: Site, name: str, body: bytes) -> None:
     assert fact is not None, name
     change = _READERS[fact.kind](site, fact, body)
     with site.catalog.write() as connection:
-        here = (facts.c.registration == fact.registration, facts.c.name == name)
-        if connection.execute(select(facts.c.name).where(*here)).one_or_none() is None:
+        here = "SELECT name FROM facts WHERE registration = :rid AND name = :name"
+        if connection.value(here, rid=fact.registration, name=name) is None:
             change(connection)
-            connection.execute(insert(facts), {"registration": fact.registration, "name": name})
+            connection.execute(facts.insertion(), {"registration": fact.registration, "name": name})
 
 
 def check_fact(site: Site, fact: Fact) -> None:
@@ -99,7 +98,7 @@ def adopt(site: Site) -> list[Problem]:
         news += adopt_one(site, rid, problems)
     if news:
         with site.catalog.write() as connection:
-            connection.execute(delete(condemned))
+            connection.execute("DELETE FROM condemned")
     return problems
 
 
@@ -125,8 +124,8 @@ def adopt_one(site: Site, rid: RegistrationId, problems: list[Problem]) -> int:
 def unknown_facts(site: Site, rid: RegistrationId) -> list[Fact]:
     """Return the stored facts of a registration that the catalog has not taken in, in order."""
     with site.catalog.read() as connection:
-        known = set(connection.execute(select(facts.c.name).where(facts.c.registration == rid)).scalars())
-        gone = connection.execute(select(expired.c.seq).where(expired.c.registration == rid)).scalars()
+        known = set(connection.column("SELECT name FROM facts WHERE registration = :rid", rid=rid))
+        gone = connection.column("SELECT seq FROM expired WHERE registration = :rid", rid=rid)
         known.update(point_name(rid, seq) for seq in gone)
     stored = stored_facts(site, rid)
     names = {fact.name for fact in stored}
@@ -158,43 +157,40 @@ def _registration(_site: Site, fact: Fact, body: bytes) -> Change:
         "retention_number": 0,
         "generation": 0,
     }
-    return lambda connection: _execute(connection, insert(registrations).values(row))
+    return _doing(registrations.insertion(), {**dict.fromkeys(registrations.columns), **row})
 
 
 def _keys(_site: Site, fact: Fact, body: bytes) -> Change:
     slots = decode_slots(decode(KeptSlots, body).slots)
     _same("key slots", (slots.registration, fact.registration), (slots.epoch, fact.number))
-    newer = update(registrations).where(registrations.c.id == fact.registration)
-    newer = newer.where(registrations.c.key_epoch < fact.number).values(key_epoch=fact.number)
-    return lambda connection: _execute(connection, newer)
+    newer = "UPDATE registrations SET key_epoch = :number WHERE id = :rid AND key_epoch < :number"
+    return _doing(newer, {"rid": fact.registration, "number": fact.number})
 
 
 def _retention(_site: Site, fact: Fact, body: bytes) -> Change:
     record = decode(RetentionSet, body)
     _same("retention record", (record.registration, fact.registration))
     rule = record.retention
-    newer = update(registrations).where(registrations.c.id == fact.registration)
-    newer = newer.where(registrations.c.retention_number < fact.number).values(
-        retention_number=fact.number,
-        daily=rule.daily,
-        weekly=rule.weekly,
-        monthly=rule.monthly,
-        yearly=rule.yearly,
-    )
-    return lambda connection: _execute(connection, newer)
+    newer = """
+        UPDATE registrations SET retention_number = :number,
+            daily = :daily, weekly = :weekly, monthly = :monthly, yearly = :yearly
+        WHERE id = :rid AND retention_number < :number
+        """
+    numbers = {"daily": rule.daily, "weekly": rule.weekly, "monthly": rule.monthly, "yearly": rule.yearly}
+    return _doing(newer, {"rid": fact.registration, "number": fact.number, **numbers})
 
 
 def _loss(site: Site, fact: Fact, body: bytes) -> Change:
     record = decode(Loss, body)
     _same("loss record", (record.registration, fact.registration))
     rid = fact.registration
-    newer = update(registrations).where(registrations.c.id == rid, registrations.c.generation < fact.number)
+    newer = "UPDATE registrations SET generation = :number WHERE id = :rid AND generation < :number"
 
     def change(connection: Connection) -> None:
         # A pack may have been stored again since: only what is not there now is lost.
         gone = [pack for pack in record.packs if site.objects.size(pack_name(rid, pack)) is None]
         rows.drop_packs(connection, rid, gone, _needed(site, rid, gone) if gone else {})
-        connection.execute(newer.values(generation=fact.number))
+        connection.change(newer, rid=rid, number=fact.number)
 
     return change
 
@@ -268,13 +264,11 @@ def _countersigned(site: Site, fact: Fact, body: bytes) -> Change:
 def _expired(_site: Site, fact: Fact, body: bytes) -> Change:
     record = decode(Expired, body)
     _same("tombstone", (record.registration, fact.registration), (record.seq, fact.number))
-    forget = delete(facts).where(
-        facts.c.registration == fact.registration, facts.c.name == point_name(fact.registration, fact.number)
-    )
+    rid, name = fact.registration, point_name(fact.registration, fact.number)
 
     def change(connection: Connection) -> None:
         rows.expire_point(connection, record)
-        connection.execute(forget)
+        connection.change("DELETE FROM facts WHERE registration = :rid AND name = :name", rid=rid, name=name)
 
     return change
 
@@ -299,8 +293,13 @@ def _sign_key(site: Site, rid: RegistrationId) -> bytes:
     return key
 
 
-def _execute(connection: Connection, statement: object) -> None:
-    connection.execute(statement)  # type: ignore[call-overload]
+def _doing(statement: str, values: Mapping[str, object]) -> Change:
+    """Return the change that one statement makes."""
+
+    def change(connection: Connection) -> None:
+        connection.execute(statement, values)
+
+    return change
 
 
 _READERS: Final[Mapping[Kind, Callable[[Site, Fact, bytes], Change]]] = {

@@ -9,188 +9,161 @@ Migrations are a plain forward table: a cache that can be rebuilt needs no more,
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
-
-from sqlalchemy import (
-    Column,
-    Connection,
-    ForeignKey,
-    Index,
-    MetaData,
-    Table,
-    UniqueConstraint,
-    create_engine,
-    delete,
-    event,
-    insert,
-)
-from sqlalchemy.exc import DBAPIError
+from typing import Final
 
 from wain.base.errors import UnknownVersion, WriteFailed
 from wain.base.ids import PackId
-from wain.vault.columns import FLAG, HASH, NUMBER, RESTORE_KEY, UUID, WHAT, WHOLE, WORDS, CatalogDamaged
+from wain.storage.sql import Connection, Database, Table
+from wain.vault.columns import CHECKS, WHAT, CatalogDamaged
 
-BUSY_SECONDS: Final = 60.0
-BATCH_ROWS: Final = 5000
-
-metadata: Final = MetaData()
-
-
-def _registration(*, primary: bool = True) -> Column[bytes]:
-    return Column("registration", UUID, ForeignKey("registrations.id"), primary_key=primary, nullable=False)
+_OWNER: Final = "FOREIGN KEY(registration) REFERENCES registrations (id)"
+_DEFINITIONS: list[str] = []
 
 
-registrations: Final = Table(
+def _table(name: str, keys: int, columns: dict[str, str], *constraints: str) -> Table:
+    """Define a table. The text is kept by SQLite, and a catalog with another one is not ours: it never changes."""
+    names = tuple(columns)
+    parts = [f"{column} {kind}" for column, kind in columns.items()]
+    parts.append(f"PRIMARY KEY ({', '.join(names[:keys])})")
+    parts += constraints
+    _DEFINITIONS.append(f"CREATE TABLE {name} (\n\t" + ", \n\t".join(parts) + "\n)\n WITHOUT ROWID\n\n")
+    return Table(name, names, keys)
+
+
+registrations: Final = _table(
     "registrations",
-    metadata,
-    Column("id", UUID, primary_key=True),
-    Column("name", WORDS, nullable=False),
-    Column("sign_key", HASH, nullable=False),
-    Column("restore_key", RESTORE_KEY, nullable=False),
-    Column("registered_at", WHOLE, nullable=False),
-    Column("key_epoch", NUMBER, nullable=False),
-    Column("retention_number", NUMBER, nullable=False),
-    Column("daily", NUMBER),
-    Column("weekly", NUMBER),
-    Column("monthly", NUMBER),
-    Column("yearly", NUMBER),
-    Column("generation", NUMBER, nullable=False),
-    sqlite_with_rowid=False,
+    1,
+    {
+        "id": "BLOB NOT NULL",
+        "name": "TEXT NOT NULL",
+        "sign_key": "BLOB NOT NULL",
+        "restore_key": "BLOB NOT NULL",
+        "registered_at": "BIGINT NOT NULL",
+        "key_epoch": "INTEGER NOT NULL",
+        "retention_number": "INTEGER NOT NULL",
+        "daily": "INTEGER",
+        "weekly": "INTEGER",
+        "monthly": "INTEGER",
+        "yearly": "INTEGER",
+        "generation": "INTEGER NOT NULL",
+    },
 )
 """Generation: the number of the newest loss record, 0 before the first."""
 
-packs: Final = Table(
+packs: Final = _table(
     "packs",
-    metadata,
-    _registration(),
-    Column("pack", HASH, primary_key=True),
-    Column("stored_bytes", WHOLE, nullable=False),
-    sqlite_with_rowid=False,
+    2,
+    {"registration": "BLOB NOT NULL", "pack": "BLOB NOT NULL", "stored_bytes": "BIGINT NOT NULL"},
+    _OWNER,
 )
 """The packs that are in the vault, verified and durable. A pack without a row counts as absent."""
 
-points: Final = Table(
+points: Final = _table(
     "points",
-    metadata,
-    _registration(),
-    Column("seq", NUMBER, primary_key=True),
-    Column("point", HASH, nullable=False),
-    Column("previous", HASH, nullable=False),
-    Column("received_at", WHOLE, nullable=False),
-    Column("created_at", WHOLE, nullable=False),
-    Column("packs", NUMBER, nullable=False),
-    Column("stored_bytes", WHOLE, nullable=False),
-    Column("seed", UUID),
-    Column("state", WORDS, nullable=False),
-    UniqueConstraint("registration", "point"),
-    sqlite_with_rowid=False,
+    2,
+    {
+        "registration": "BLOB NOT NULL",
+        "seq": "INTEGER NOT NULL",
+        "point": "BLOB NOT NULL",
+        "previous": "BLOB NOT NULL",
+        "received_at": "BIGINT NOT NULL",
+        "created_at": "BIGINT NOT NULL",
+        "packs": "INTEGER NOT NULL",
+        "stored_bytes": "BIGINT NOT NULL",
+        "seed": "BLOB",
+        "state": "TEXT NOT NULL",
+    },
+    "UNIQUE (registration, point)",
+    _OWNER,
 )
 
-gaps: Final = Table(
+gaps: Final = _table(
     "gaps",
-    metadata,
-    _registration(),
-    Column("seq", NUMBER, primary_key=True),
-    Column("pack", HASH, primary_key=True),
-    Column("lost", FLAG, nullable=False),
-    Index("gaps_by_pack", "registration", "pack"),
-    Index("gaps_by_lost", "registration", "seq", "lost"),
-    sqlite_with_rowid=False,
+    3,
+    {
+        "registration": "BLOB NOT NULL",
+        "seq": "INTEGER NOT NULL",
+        "pack": "BLOB NOT NULL",
+        "lost": "BOOLEAN NOT NULL",
+    },
+    _OWNER,
 )
 """The packs a point needs and the vault has not got. `lost`: no announced seed carries it either."""
+_DEFINITIONS.append("CREATE INDEX gaps_by_pack ON gaps (registration, pack)")
+_DEFINITIONS.append("CREATE INDEX gaps_by_lost ON gaps (registration, seq, lost)")
 
-seeds: Final = Table(
+seeds: Final = _table(
     "seeds",
-    metadata,
-    _registration(),
-    Column("seed", UUID, primary_key=True),
-    Column("device", UUID, nullable=False),
-    Column("order_name", WORDS, nullable=False),
-    Column("container", WORDS, nullable=False),
-    Column("seal_hash", HASH, nullable=False),
-    Column("manifest_hash", HASH, nullable=False),
-    Column("packs", NUMBER, nullable=False),
-    Column("stored_bytes", WHOLE, nullable=False),
-    Column("deficit_number", NUMBER, nullable=False),
-    Column("deficits", NUMBER, nullable=False),
-    Column("deficits_at", WHOLE),
-    Column("released_at", WHOLE),
-    Column("received_at", WHOLE),
-    Column("countersigned_at", WHOLE),
-    Column("state", WORDS, nullable=False),
-    sqlite_with_rowid=False,
+    2,
+    {
+        "registration": "BLOB NOT NULL",
+        "seed": "BLOB NOT NULL",
+        "device": "BLOB NOT NULL",
+        "order_name": "TEXT NOT NULL",
+        "container": "TEXT NOT NULL",
+        "seal_hash": "BLOB NOT NULL",
+        "manifest_hash": "BLOB NOT NULL",
+        "packs": "INTEGER NOT NULL",
+        "stored_bytes": "BIGINT NOT NULL",
+        "deficit_number": "INTEGER NOT NULL",
+        "deficits": "INTEGER NOT NULL",
+        "deficits_at": "BIGINT",
+        "released_at": "BIGINT",
+        "received_at": "BIGINT",
+        "countersigned_at": "BIGINT",
+        "state": "TEXT NOT NULL",
+    },
+    _OWNER,
 )
 
-transit: Final = Table(
+transit: Final = _table(
     "transit",
-    metadata,
-    _registration(),
-    Column("pack", HASH, primary_key=True),
-    Column("seed", UUID, primary_key=True),
-    sqlite_with_rowid=False,
+    3,
+    {"registration": "BLOB NOT NULL", "pack": "BLOB NOT NULL", "seed": "BLOB NOT NULL"},
+    _OWNER,
 )
 """The packs of every seed that is announced and neither imported nor released."""
 
-expired: Final = Table(
+expired: Final = _table(
     "expired",
-    metadata,
-    _registration(),
-    Column("seq", NUMBER, primary_key=True),
-    Column("point", HASH, nullable=False),
-    Column("expired_at", WHOLE, nullable=False),
-    sqlite_with_rowid=False,
+    2,
+    {
+        "registration": "BLOB NOT NULL",
+        "seq": "INTEGER NOT NULL",
+        "point": "BLOB NOT NULL",
+        "expired_at": "BIGINT NOT NULL",
+    },
+    _OWNER,
 )
 
-facts: Final = Table(
-    "facts",
-    metadata,
-    _registration(),
-    Column("name", WORDS, primary_key=True),
-    sqlite_with_rowid=False,
-)
+facts: Final = _table("facts", 2, {"registration": "BLOB NOT NULL", "name": "TEXT NOT NULL"}, _OWNER)
 """The names of the small objects this catalog has taken in."""
 
-leases: Final = Table(
-    "leases",
-    metadata,
-    _registration(),
-    Column("pack", HASH, primary_key=True),
-    Column("until", WHOLE, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-condemned: Final = Table(
-    "condemned",
-    metadata,
-    _registration(),
-    Column("pack", HASH, primary_key=True),
-    Column("since", WHOLE, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-scrubs: Final = Table(
-    "scrubs",
-    metadata,
-    _registration(),
-    Column("pack", HASH, primary_key=True),
-    Column("verified_at", WHOLE, nullable=False),
-    sqlite_with_rowid=False,
-)
+_OF_A_PACK: Final = {"registration": "BLOB NOT NULL", "pack": "BLOB NOT NULL"}
+leases: Final = _table("leases", 2, {**_OF_A_PACK, "until": "BIGINT NOT NULL"}, _OWNER)
+condemned: Final = _table("condemned", 2, {**_OF_A_PACK, "since": "BIGINT NOT NULL"}, _OWNER)
+scrubs: Final = _table("scrubs", 2, {**_OF_A_PACK, "verified_at": "BIGINT NOT NULL"}, _OWNER)
 
 FACT_TABLES: Final = (registrations, packs, points, gaps, seeds, transit, expired, facts)
 SESSION_TABLES: Final = (leases, condemned, scrubs)
 
-asked: Final = Table("asked", MetaData(), Column("pack", HASH, primary_key=True), prefixes=["TEMPORARY"])
-"""Pack ids of the current request, one table for each connection."""
-
-_PRAGMAS: Final = (
+_PREPARE: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA foreign_keys=ON",
+    # Pack ids of the current request, one table for each connection.
     "CREATE TEMPORARY TABLE IF NOT EXISTS asked (pack BLOB PRIMARY KEY) WITHOUT ROWID",
 )
-_MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (metadata.create_all,)
+
+
+def create_tables(connection: Connection) -> None:
+    """Make every table of version 1."""
+    for definition in _DEFINITIONS:
+        connection.execute(definition)
+
+
+_MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (create_tables,)
 """Step n takes a catalog from version n to n + 1. Steps are only ever added."""
 _FILLED: Final = int.from_bytes(b"WAI\0", "big")
 """SQLite's application id of a catalog that a rebuild has gone through is this plus the version: one flipped bit in
@@ -222,10 +195,8 @@ class Catalog:
         """
         self._path = path
         unclean = _has_bytes(path.with_name(f"{path.name}-wal"))
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
-        self._durable = durable
-        event.listen(self._engine, "connect", self._on_connect)
-        event.listen(self._engine, "begin", _on_begin)
+        sync = f"PRAGMA synchronous={'FULL' if durable else 'OFF'}"
+        self._database = Database(path, (*_PREPARE, sync), CHECKS)
         try:
             self._migrate()
             if unclean:
@@ -236,55 +207,54 @@ class Catalog:
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._database.close()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that sees one moment of the catalog."""
-        with self._guard(), self._engine.begin() as connection:
+        with self._guard(), self._database.transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that may write (BEGIN IMMEDIATE); durable when the block ends, undone when it raises."""
-        with self._guard(), self._engine.execution_options(wain_write=True).begin() as connection:
+        with self._guard(), self._database.transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            raise _translated(self._path, error.orig) from error
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # From a new connection's first statements.
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise _translated(self._path, error) from error
 
     @property
     def filled(self) -> bool:
         """True once a rebuild, even of an empty vault, went through: what the tables say is the whole truth."""
         with self.read() as connection:
-            return bool(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
+            return bool(connection.value("PRAGMA application_id"))
 
     def replace_facts(self, other: Path) -> None:
         """Take over the facts of another, closed catalog file, in one transaction; sessions begin anew."""
-        with self._guard(), self._engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
-            raw.execute("ATTACH DATABASE ? AS fresh", (str(other),))
+        with self._guard(), self._database.connection() as connection:
+            connection.execute("ATTACH DATABASE :other AS fresh", {"other": str(other)})
             try:
-                with connection.execution_options(wain_write=True).begin():
-                    for table in reversed((*FACT_TABLES, *SESSION_TABLES)):
-                        connection.execute(delete(table))
-                    for table in FACT_TABLES:
-                        connection.exec_driver_sql(f"INSERT INTO {table.name} SELECT * FROM fresh.{table.name}")  # noqa: S608 - our own table names
-                    connection.exec_driver_sql(f"PRAGMA application_id={_FILLED + len(_MIGRATIONS)}")
+                connection.execute("BEGIN IMMEDIATE")
+                for table in reversed((*FACT_TABLES, *SESSION_TABLES)):
+                    connection.execute(f"DELETE FROM main.{table.name}")  # noqa: S608 - our own table names
+                for table in FACT_TABLES:
+                    connection.execute(f"INSERT INTO {table.name} SELECT * FROM fresh.{table.name}")  # noqa: S608 - the same
+                connection.execute(f"PRAGMA application_id={_FILLED + len(_MIGRATIONS)}")
+                connection.execute("COMMIT")
             finally:
-                raw.execute("DETACH DATABASE fresh")
+                with suppress(sqlite3.Error):
+                    connection.rollback()
+                connection.execute("DETACH DATABASE fresh")
 
     def _migrate(self) -> None:
         with self.write() as connection:
-            found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            mark = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+            found = connection.value("PRAGMA user_version") or 0
+            mark = connection.value("PRAGMA application_id") or 0
             if mark and mark != _FILLED + found:
                 raise CatalogDamaged(WHAT, f"its version is {found}, and its application id {mark:#x} says otherwise")
             if found > len(_MIGRATIONS) or found < 0:
@@ -292,8 +262,8 @@ class Catalog:
             for step in _MIGRATIONS[found:]:
                 step(connection)
             if found < len(_MIGRATIONS):
-                connection.exec_driver_sql(f"PRAGMA user_version={len(_MIGRATIONS)}")
-                connection.exec_driver_sql(f"PRAGMA application_id={mark and _FILLED + len(_MIGRATIONS)}")
+                connection.execute(f"PRAGMA user_version={len(_MIGRATIONS)}")
+                connection.execute(f"PRAGMA application_id={mark and _FILLED + len(_MIGRATIONS)}")
 
     def check(self, pragma: str = "integrity_check") -> None:
         """Have SQLite look at every page, row and index.
@@ -302,41 +272,15 @@ class Catalog:
             CatalogDamaged: the first thing that is wrong.
         """
         with self.read() as connection:
-            verdict = connection.exec_driver_sql(f"PRAGMA {pragma}(1)").scalar_one()
+            verdict = connection.value(f"PRAGMA {pragma}(1)")
         if verdict != "ok":
             raise CatalogDamaged(WHAT, " ".join(str(verdict).split()))
-
-    def _on_connect(self, raw: sqlite3.Connection, _record: object) -> None:
-        # The driver must not begin transactions by itself: `_on_begin` says which sort.
-        raw.isolation_level = None
-        for pragma in (*_PRAGMAS, f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}"):
-            raw.execute(pragma)
 
 
 def fill_asked(connection: Connection, ids: Iterable[PackId]) -> None:
     """Make `asked` hold exactly these ids."""
-    connection.exec_driver_sql("DELETE FROM asked")
-    insert_rows(connection, asked, ({"pack": pack} for pack in ids), ignore=True)
-
-
-def insert_rows(connection: Connection, table: Table, rows: Iterable[dict[str, Any]], *, ignore: bool = False) -> None:
-    """Insert rows in batches, so that a million of them need no list."""
-    statement = insert(table)
-    if ignore:
-        statement = statement.prefix_with("OR IGNORE")
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH_ROWS:
-            connection.execute(statement, batch)
-            batch = []
-    if batch:
-        connection.execute(statement, batch)
-
-
-def _on_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("wain_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.execute("DELETE FROM asked")
+    connection.insert_many("INSERT INTO asked (pack) VALUES (:pack) ON CONFLICT DO NOTHING", ({"pack": p} for p in ids))
 
 
 def _has_bytes(path: Path) -> bool:

@@ -9,15 +9,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import insert, select
-
 from wain.base.errors import Corrupt, DataError, Refused
 from wain.base.ids import PackId, RegistrationId
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
 from wain.pack.verify import finding
 from wain.vault.adopting import adopt, check_fact, stored_facts, stored_ids
-from wain.vault.catalog import packs, scrubs
+from wain.vault.catalog import scrubs
 from wain.vault.columns import CatalogDamaged
 from wain.vault.comparing import CURE, difference
 from wain.vault.key import KEY_FILE, KeyDamaged, check_key
@@ -30,6 +28,10 @@ from wain.vault.site import Site
 from wain.vault.strays import Stray, StrayKind, strays
 
 _PAGE_ROWS: Final = 256
+_PAGE: Final = """
+SELECT pack, stored_bytes FROM packs WHERE registration = :rid AND pack > :last ORDER BY pack LIMIT :limit
+"""
+_NEWER: Final = "ON CONFLICT (registration, pack) DO UPDATE SET verified_at = excluded.verified_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +231,8 @@ class Check:
 
     def _expected(self) -> int:
         with self._site.catalog.read() as connection:
-            every = select(packs.c.pack, packs.c.stored_bytes)
-            return sum(size for pack, size in connection.execute(every) if self._part.holds(PackId(pack)))
+            every = connection.execute("SELECT pack, stored_bytes FROM packs")
+            return sum(size for pack, size in every if self._part.holds(PackId(pack)))
 
     def _packs(self, rid: RegistrationId) -> None:
         for page in self._pages(rid):
@@ -249,9 +251,8 @@ class Check:
         """Yield the counted packs of the slice, a page at a time: no transaction stays open while packs are read."""
         last = b""
         while True:
-            page = select(packs.c.pack, packs.c.stored_bytes).where(packs.c.registration == rid, packs.c.pack > last)
             with self._site.catalog.read() as connection:
-                found = connection.execute(page.order_by(packs.c.pack).limit(_PAGE_ROWS)).all()
+                found = connection.rows(_PAGE, rid=rid, last=last, limit=_PAGE_ROWS)
             if not found:
                 return
             last = found[-1].pack
@@ -318,7 +319,7 @@ class Check:
         now = to_ns(self._site.clock())
         rows = [{"registration": rid, "pack": pack, "verified_at": now} for pack in good]
         with self._site.catalog.write() as connection:
-            connection.execute(insert(scrubs).prefix_with("OR REPLACE"), rows)
+            connection.insert_many(scrubs.insertion(_NEWER), rows)
 
 
 def _words(error: DataError) -> str:

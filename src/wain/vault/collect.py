@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, exists, func, insert, literal, not_, select, update
-
 from wain.base.errors import Refused, UserError
 from wain.base.ids import PackId, RegistrationId, SeedId
 from wain.base.moment import to_ns
 from wain.base.sizes import format_bytes
 from wain.device.seal import decode_seal
+from wain.storage.sql import Connection
+from wain.vault import rows
 from wain.vault.adopting import adopt, stored_facts
-from wain.vault.catalog import asked, condemned, expired, fill_asked, leases, packs, points, seeds
+from wain.vault.catalog import fill_asked
 from wain.vault.losing import give_up
 from wain.vault.objects import Kind, point_name, seal_name
 from wain.vault.records import LossReason
@@ -130,72 +130,75 @@ def needed_packs(site: Site, rid: RegistrationId) -> Iterator[PackId]:
 
 
 def _pinning_seeds(site: Site, rid: RegistrationId) -> list[SeedId]:
-    later = exists().where(
-        points.c.registration == rid,
-        points.c.state == PointState.COMPLETE.value,
-        points.c.received_at > seeds.c.deficits_at,
-    )
-    arriving = seeds.c.state == SeedState.IN_TRANSIT.value
-    partly = (seeds.c.state == SeedState.PARTIAL.value) & not_(later)
+    pinning = """
+        SELECT seed FROM seeds WHERE registration = :rid AND (state = :arriving OR state = :partly AND NOT EXISTS (
+            SELECT 1 FROM points WHERE points.registration = :rid AND points.state = :complete
+                AND points.received_at > seeds.deficits_at))
+        """
     with site.catalog.read() as connection:
-        found = connection.execute(select(seeds.c.seed).where(seeds.c.registration == rid, arriving | partly))
-        return [SeedId(seed) for seed in found.scalars()]
+        found = connection.column(
+            pinning,
+            rid=rid,
+            arriving=SeedState.IN_TRANSIT.value,
+            partly=SeedState.PARTIAL.value,
+            complete=PointState.COMPLETE.value,
+        )
+    return [SeedId(seed) for seed in found]
+
+
+_DUE: Final = """
+SELECT condemned.pack AS pack, packs.stored_bytes AS stored_bytes FROM condemned
+JOIN packs ON packs.registration = condemned.registration AND packs.pack = condemned.pack
+WHERE condemned.registration = :rid AND condemned.since <= :before
+    AND NOT EXISTS (SELECT 1 FROM asked WHERE asked.pack = condemned.pack)
+"""
 
 
 def _judge(site: Site, rid: RegistrationId, now: datetime, options: CollectOptions, tally: _Tally) -> dict[PackId, int]:
     """Condemn and resurrect; return the packs whose wait is over, with their sizes. A dry run changes nothing."""
     with site.catalog.write() as connection:
         fill_asked(connection, needed_packs(site, rid))
-        tally.resurrected += _resurrect(connection, rid)
+        tally.resurrected += rows.resurrect_asked(connection, rid)
         # A pin keeps a pack from being condemned or deleted while a job runs; only a need takes it off the list.
-        pinned = select(leases.c.pack).where(leases.c.registration == rid, leases.c.until > to_ns(now))
-        statement = insert(asked).prefix_with("OR IGNORE").from_select(["pack"], pinned)
-        connection.execute(statement)
+        pinned = "SELECT pack FROM leases WHERE registration = :rid AND until > :now"
+        connection.change(f"INSERT INTO asked (pack) {pinned} ON CONFLICT DO NOTHING", rid=rid, now=to_ns(now))
         _mend_clock(connection, rid, now)
         tally.condemned += _condemn(connection, rid, now)
-        mine = condemned.c.registration == rid
-        tally.waiting += connection.execute(select(func.count()).select_from(condemned).where(mine)).scalar_one()
-        due = (
-            select(condemned.c.pack, packs.c.stored_bytes)
-            .join(packs, (packs.c.registration == condemned.c.registration) & (packs.c.pack == condemned.c.pack))
-            .where(mine, condemned.c.since <= to_ns(now - options.grace))
-            .where(not_(exists().where(asked.c.pack == condemned.c.pack)))
-        )
-        found = {PackId(pack): size for pack, size in connection.execute(due)}
+        waiting = connection.value("SELECT count(*) AS number FROM condemned WHERE registration = :rid", rid=rid)
+        tally.waiting += int(waiting or 0)
+        due = connection.rows(_DUE, rid=rid, before=to_ns(now - options.grace))
+        found = {PackId(pack): size for pack, size in due}
         if options.dry_run:
             connection.rollback()
     return found
 
 
-def _resurrect(connection: Connection, rid: RegistrationId) -> int:
-    ids = select(asked.c.pack)
-    gone = connection.execute(delete(condemned).where(condemned.c.registration == rid, condemned.c.pack.in_(ids)))
-    return gone.rowcount
-
-
 def _mend_clock(connection: Connection, rid: RegistrationId, now: datetime) -> None:
     """A pack condemned in the future: the clock went back. Its wait begins anew."""
-    ahead = update(condemned).where(condemned.c.registration == rid, condemned.c.since > to_ns(now))
-    connection.execute(ahead.values(since=to_ns(now)))
-    old = delete(leases).where(leases.c.registration == rid, leases.c.until <= to_ns(now))
-    connection.execute(old)
+    moment = to_ns(now)
+    connection.change(
+        "UPDATE condemned SET since = :now WHERE registration = :rid AND since > :now", rid=rid, now=moment
+    )
+    connection.change("DELETE FROM leases WHERE registration = :rid AND until <= :now", rid=rid, now=moment)
 
 
 def _condemn(connection: Connection, rid: RegistrationId, now: datetime) -> int:
-    needed = exists().where(asked.c.pack == packs.c.pack)
-    known = exists().where(condemned.c.registration == rid, condemned.c.pack == packs.c.pack)
-    unneeded = select(literal(rid), packs.c.pack, literal(to_ns(now))).where(
-        packs.c.registration == rid, not_(needed), not_(known)
+    return connection.change(
+        """
+        INSERT INTO condemned (registration, pack, since) SELECT :rid, packs.pack, :now FROM packs
+        WHERE packs.registration = :rid AND NOT EXISTS (SELECT 1 FROM asked WHERE asked.pack = packs.pack)
+            AND NOT EXISTS (SELECT 1 FROM condemned WHERE condemned.registration = :rid AND condemned.pack = packs.pack)
+        """,
+        rid=rid,
+        now=to_ns(now),
     )
-    new = connection.execute(insert(condemned).from_select(["registration", "pack", "since"], unneeded))
-    return new.rowcount
 
 
 def _bury(site: Site, rid: RegistrationId, before: datetime) -> None:
     """Delete the objects of points that expired before a moment. Their tombstones stay: the chain can be followed."""
     with site.catalog.read() as connection:
-        old = select(expired.c.seq).where(expired.c.registration == rid, expired.c.expired_at <= to_ns(before))
-        seqs = set(connection.execute(old).scalars())
+        old = "SELECT seq FROM expired WHERE registration = :rid AND expired_at <= :before"
+        seqs = set(connection.column(old, rid=rid, before=to_ns(before)))
     for fact in stored_facts(site, rid) if seqs else ():
         if fact.kind is Kind.POINT and fact.number in seqs:
             site.objects.delete(point_name(rid, fact.number))
@@ -203,7 +206,6 @@ def _bury(site: Site, rid: RegistrationId, before: datetime) -> None:
 
 def _totals(site: Site) -> tuple[int, int]:
     with site.catalog.read() as connection:
-        count, size = connection.execute(
-            select(func.count(), func.coalesce(func.sum(packs.c.stored_bytes), 0)).select_from(packs)
-        ).one()
-    return int(count), int(size)
+        totals = connection.row("SELECT count(*) AS number, coalesce(sum(stored_bytes), 0) AS total FROM packs")
+    assert totals is not None
+    return int(totals.number), int(totals.total)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Table, delete, exists, insert, not_, select
-
 from wain.base.ids import PackId, RegistrationId
+from wain.storage.sql import Table
 from wain.vault.adopting import Problem
-from wain.vault.catalog import FACT_TABLES, SESSION_TABLES, packs, registrations
+from wain.vault.catalog import FACT_TABLES, SESSION_TABLES, packs
 from wain.vault.columns import CatalogDamaged
 from wain.vault.objects import pack_name
 from wain.vault.rebuild import CATALOG_FILE, FRESH_FILE, count_packs, drop_fresh, fresh_catalog
@@ -62,15 +61,16 @@ def difference(
 def _settle(site: Site, beside: Site, rid: RegistrationId, judged: frozenset[PackId]) -> None:
     """Give judged packs in the fresh catalog the rows they have in the catalog."""
     for pack in judged:
-        here = (packs.c.registration == rid, packs.c.pack == pack)
+        here = "FROM packs WHERE registration = :rid AND pack = :pack"
         with site.catalog.read() as connection:
-            row = connection.execute(select(packs).where(*here)).one_or_none()
+            row = connection.row(f"SELECT stored_bytes {here}", rid=rid, pack=pack)
         with beside.catalog.write() as connection:
-            connection.execute(delete(packs).where(*here))
+            connection.change(f"DELETE {here}", rid=rid, pack=pack)
             if row is not None:
                 size = site.objects.size(pack_name(rid, pack))
                 stored = row.stored_bytes if size is None else size
-                connection.execute(insert(packs), {"registration": rid, "pack": pack, "stored_bytes": stored})
+                values = {"registration": rid, "pack": pack, "stored_bytes": stored}
+                connection.execute(packs.insertion(), values)
 
 
 def check_schema(site: Site, root: Path) -> None:
@@ -111,15 +111,9 @@ def _facts(root: Path, skipped: frozenset[RegistrationId]) -> Difference | None:
     return None
 
 
-def _names(table: Table) -> tuple[list[str], int]:
-    """Return a table's columns, those of the key first, and how many these are."""
-    keys = [column.name for column in table.primary_key]
-    return keys + [column.name for column in table.columns if column.name not in keys], len(keys)
-
-
 def _stream(base: sqlite3.Connection, table: Table, skipped: frozenset[RegistrationId]) -> Iterator[_Row]:
     """Yield the rows of a table in the order of its key, the key first; values as the file holds them."""
-    names, keys = _names(table)
+    names, keys = table.columns, table.keys
     words = f"SELECT {', '.join(names)} FROM {table.name} ORDER BY {', '.join(names[:keys])}"  # noqa: S608 - our own names
     try:
         for row in base.execute(words):
@@ -130,7 +124,7 @@ def _stream(base: sqlite3.Connection, table: Table, skipped: frozenset[Registrat
 
 
 def _first(table: Table, have: Iterator[_Row], want: Iterator[_Row]) -> Difference | None:
-    names, keys = _names(table)
+    names, keys = table.columns, table.keys
     one, other = next(have, None), next(want, None)
     while one is not None or other is not None:
         if one is None or other is None or _key(one, keys) != _key(other, keys):
@@ -157,9 +151,13 @@ def _sessions(site: Site) -> Difference | None:
     """Look for sessions of packs that are not there: nobody wrote those rows."""
     with site.catalog.read() as connection:
         for table in SESSION_TABLES:
-            known = exists().where(packs.c.registration == table.c.registration, packs.c.pack == table.c.pack)
-            owner = exists().where(registrations.c.id == table.c.registration)
-            row = connection.execute(select(table).where(not_(known & owner)).limit(1)).one_or_none()
+            words = f"""
+                {table.selection} AS one WHERE NOT (
+                    EXISTS (SELECT 1 FROM packs WHERE packs.registration = one.registration AND packs.pack = one.pack)
+                    AND EXISTS (SELECT 1 FROM registrations WHERE registrations.id = one.registration))
+                LIMIT 1
+                """  # noqa: S608 - our own names
+            row = connection.row(words)
             if row is not None:
                 return _difference(table, tuple(row), 2, "no such pack is in the vault")
     return None

@@ -1,6 +1,6 @@
 """Registrations: who is in this vault."""
 
-from sqlalchemy import Row, select
+from typing import Any
 
 from wain.base.errors import DataError, Missing, Refused
 from wain.base.ids import RegistrationId
@@ -49,7 +49,7 @@ def registration(site: Site, rid: RegistrationId) -> Registration:
         Missing: this vault has no such registration.
     """
     with site.catalog.read() as connection:
-        row = connection.execute(select(registrations).where(registrations.c.id == rid)).one_or_none()
+        row = connection.row(f"{registrations.selection} WHERE id = :rid", rid=rid)
         if row is None:
             raise Missing(f"registration {rid.hex()}")
         return _registration(row, whole=protected(connection, rid))
@@ -97,7 +97,7 @@ def _check(wanted: Registration) -> None:
         raise Refused("the registration's public keys have the wrong length")
 
 
-def _registration(row: Row[tuple[object, ...]], *, whole: bool) -> Registration:
+def _registration(row: Any, *, whole: bool) -> Registration:
     with our_row():
         return Registration(
             id=RegistrationId(row.id),

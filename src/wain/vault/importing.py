@@ -7,8 +7,7 @@ the vault's own storage, or an account that cannot be reached, is an error: it s
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from sqlalchemy import Row, select
+from typing import Any
 
 from wain.base.errors import Corrupt, DataError, Missing, Refused, Truncated
 from wain.base.ids import PackId, PointId, RegistrationId, SeedId
@@ -126,10 +125,10 @@ def import_seed(site: Site, rid: RegistrationId, source: Source, progress: Progr
     )
 
 
-def seed_row(site: Site, rid: RegistrationId, seed: SeedId) -> Row[tuple[object, ...]] | None:
+def seed_row(site: Site, rid: RegistrationId, seed: SeedId) -> Any | None:
     """Return a seed's row, or None."""
     with site.catalog.read() as connection:
-        return connection.execute(select(seeds).where(seeds.c.registration == rid, seeds.c.seed == seed)).one_or_none()
+        return connection.row(f"{seeds.selection} WHERE registration = :rid AND seed = :seed", rid=rid, seed=seed)
 
 
 def kept_receipt(site: Site, rid: RegistrationId, seed: SeedId) -> Receipt | None:
@@ -162,10 +161,8 @@ def _announced(site: Site, rid: RegistrationId, source: Source) -> SeedId | None
     the import; then only a seed that is in the vault is meant.
     """
     with site.catalog.read() as connection:
-        here = select(seeds.c.seed, seeds.c.state).where(
-            seeds.c.registration == rid, seeds.c.container == source.container
-        )
-        found = connection.execute(here).one_or_none()
+        here = "SELECT seed, state FROM seeds WHERE registration = :rid AND container = :container"
+        found = connection.row(here, rid=rid, container=source.container)
     if found is None or (found.state != SeedState.IN_VAULT.value and not source.blobs.blobs(source.container)):
         return None
     return SeedId(found.seed)

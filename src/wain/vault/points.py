@@ -1,16 +1,16 @@
 """Recovery points: the chain they form, and how one is committed."""
 
 from collections.abc import Sequence
-
-from sqlalchemy import Connection, Row, func, select
+from typing import Any
 
 from wain.base.errors import Missing, Refused
 from wain.base.ids import PackId, PointId, RegistrationId, SeedId
 from wain.base.moment import from_ns, to_ns
+from wain.storage.sql import Connection
 from wain.tree.manifest import Manifest, check_signature, point_id
 from wain.vault import rows
 from wain.vault.adopting import adopt, adopt_one, keep
-from wain.vault.catalog import expired, fill_asked, points, seeds
+from wain.vault.catalog import fill_asked, points
 from wain.vault.columns import our_row
 from wain.vault.objects import point_name
 from wain.vault.records import KeptPoint, encode
@@ -43,8 +43,8 @@ def commit_point(site: Site, rid: RegistrationId, body: bytes) -> RecoveryPoint:
         with site.catalog.write() as connection:
             _check_place(connection, manifest, point)
             _check_packs(connection, rid, [ref.id for ref in manifest.packs])
-            newest = connection.execute(select(func.max(points.c.received_at)).where(points.c.registration == rid))
-            latest = newest.scalar_one()
+            newest = "SELECT max(received_at) AS received_at FROM points WHERE registration = :rid"
+            latest = connection.value(newest, rid=rid)
         now = site.clock()
         received_at = now if latest is None or latest <= to_ns(now) else from_ns(latest)
         keep(site, point_name(rid, manifest.seq), encode(KeptPoint(received_at, body), site.signer))
@@ -57,8 +57,8 @@ def commit_point(site: Site, rid: RegistrationId, body: bytes) -> RecoveryPoint:
 def find_point(site: Site, rid: RegistrationId, point: PointId) -> RecoveryPoint | None:
     """Return a recovery point, or None."""
     with site.catalog.read() as connection:
-        here = select(points).where(points.c.registration == rid, points.c.point == point)
-        row = connection.execute(here).one_or_none()
+        here = f"{points.selection} WHERE registration = :rid AND point = :point"
+        row = connection.row(here, rid=rid, point=point)
     return None if row is None else _point(row)
 
 
@@ -77,17 +77,17 @@ def get_point(site: Site, rid: RegistrationId, point: PointId) -> RecoveryPoint:
 def list_points(site: Site, rid: RegistrationId) -> list[RecoveryPoint]:
     """Return a registration's recovery points, oldest first."""
     with site.catalog.read() as connection:
-        every = select(points).where(points.c.registration == rid).order_by(points.c.seq)
-        return [_point(row) for row in connection.execute(every)]
+        every = f"{points.selection} WHERE registration = :rid ORDER BY seq"
+        return [_point(row) for row in connection.rows(every, rid=rid)]
 
 
 def protected(connection: Connection, rid: RegistrationId) -> bool:
     """Tell whether a registration has a point that can be restored as a whole."""
-    complete = select(points.c.seq).where(points.c.registration == rid, points.c.state == PointState.COMPLETE.value)
-    return connection.execute(complete.limit(1)).one_or_none() is not None
+    complete = "SELECT seq FROM points WHERE registration = :rid AND state = :state LIMIT 1"
+    return connection.value(complete, rid=rid, state=PointState.COMPLETE.value) is not None
 
 
-def _point(row: Row[tuple[object, ...]]) -> RecoveryPoint:
+def _point(row: Any) -> RecoveryPoint:
     with our_row():
         return RecoveryPoint(
             id=PointId(row.point),
@@ -107,8 +107,8 @@ def _check_place(connection: Connection, manifest: Manifest, point: PointId) -> 
         raise Refused(f"another recovery point has place {seq} in the chain", _FORK_HINT)
     if seq > 1 and _before(connection, manifest) != manifest.previous:
         raise Refused(f"manifest {seq} does not follow the recovery point before it", _FORK_HINT)
-    after = select(points.c.previous).where(points.c.registration == rid, points.c.seq == seq + 1)
-    follower = connection.execute(after).scalar_one_or_none()
+    after = "SELECT previous FROM points WHERE registration = :rid AND seq = :seq"
+    follower = connection.value(after, rid=rid, seq=seq + 1)
     if follower not in (None, point):
         raise Refused(f"the recovery point after place {seq} follows another one", _FORK_HINT)
 
@@ -120,17 +120,17 @@ def _before(connection: Connection, manifest: Manifest) -> bytes | None:
     if before is not None:
         return before
     # The seed's own point is still on the road: its place is kept free for it.
-    same = (seeds.c.registration == rid, seeds.c.manifest_hash == manifest.previous)
-    announced = connection.execute(select(seeds.c.manifest_hash).where(*same).limit(1)).scalar_one_or_none()
+    same = "SELECT manifest_hash FROM seeds WHERE registration = :rid AND manifest_hash = :previous LIMIT 1"
+    announced = connection.value(same, rid=rid, previous=manifest.previous)
     grounded = seq == 2 or _at(connection, rid, seq - 2) is not None
     return announced if grounded else None
 
 
 def _at(connection: Connection, rid: RegistrationId, seq: int) -> bytes | None:
     """Return the id of the point in a place of the chain, expired or not."""
-    for table in (points, expired):
-        here = select(table.c.point).where(table.c.registration == rid, table.c.seq == seq)
-        found: bytes | None = connection.execute(here).scalar_one_or_none()
+    for table in ("points", "expired"):
+        here = f"SELECT point FROM {table} WHERE registration = :rid AND seq = :seq"  # noqa: S608 - our own names
+        found: bytes | None = connection.value(here, rid=rid, seq=seq)
         if found is not None:
             return found
     return None

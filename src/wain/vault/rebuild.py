@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import func, select
-
 from wain.base.errors import DataError
 from wain.base.ids import RegistrationId
 from wain.base.sizes import BLOCK_BYTES
 from wain.pack.format import FOOTER_BYTES
 from wain.storage.durable import writing
 from wain.vault.adopting import Problem, adopt, stored_ids, take_in
-from wain.vault.catalog import Catalog, insert_rows, packs, points
+from wain.vault.catalog import Catalog, packs
 from wain.vault.objects import packs_prefix, parse_pack, registration_name
 from wain.vault.site import MAX_STORED_BYTES, Site
 
@@ -106,14 +104,15 @@ def count_packs(site: Site, rid: RegistrationId) -> list[Problem]:
                 yield {"registration": rid, "pack": pack, "stored_bytes": size}
 
     with site.catalog.write() as connection:
-        insert_rows(connection, packs, found())
+        connection.insert_many(packs.insertion(), found())
     return problems
 
 
 def _report(site: Site, problems: list[Problem]) -> RebuildReport:
     with site.catalog.read() as connection:
-        counts = [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (packs, points)]
-    return RebuildReport(len(site.ids()), counts[0], counts[1], tuple(problems))
+        packs_count = int(connection.value("SELECT count(*) AS number FROM packs") or 0)
+        points_count = int(connection.value("SELECT count(*) AS number FROM points") or 0)
+    return RebuildReport(len(site.ids()), packs_count, points_count, tuple(problems))
 
 
 def _remove(path: Path) -> None:

@@ -12,15 +12,13 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, delete, exists, insert, literal, not_, select, update
-
 from wain.base.errors import Missing
 from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId, SeedId
 from wain.base.moment import to_ns
+from wain.storage.sql import Connection
 from wain.tree.manifest import Manifest
-from wain.vault.catalog import asked, condemned, fill_asked, gaps, insert_rows, leases, packs, points, seeds, transit
 from wain.vault.catalog import expired as expired_table
-from wain.vault.catalog import scrubs as scrubs_table
+from wain.vault.catalog import fill_asked, gaps, packs, points, seeds, transit
 from wain.vault.records import Expired
 from wain.wire.vault import PointState
 
@@ -35,17 +33,23 @@ class SeedState(Enum):
     ABANDONED = "abandoned"
 
 
-LEASE_ROWS: Final = (leases, condemned, scrubs_table)
+_NOTHING: Final = "ON CONFLICT DO NOTHING"
+_PRESENT: Final = "EXISTS (SELECT 1 FROM packs WHERE packs.registration = :rid AND packs.pack = asked.pack)"
+_IN_TRANSIT: Final = "EXISTS (SELECT 1 FROM transit WHERE transit.registration = :rid AND transit.pack = asked.pack)"
+_FORGET: Final = tuple(
+    f"DELETE FROM {table} WHERE registration = :rid AND pack IN (SELECT pack FROM asked)"  # noqa: S608 - our own names
+    for table in ("packs", "leases", "condemned", "scrubs")
+)
 
 
 def add_pack(connection: Connection, rid: RegistrationId, pack: PackId, stored_bytes: int) -> None:
     """Count a verified, durable pack as present."""
     row = {"registration": rid, "pack": pack, "stored_bytes": stored_bytes}
-    connection.execute(insert(packs).prefix_with("OR IGNORE"), row)
-    here = and_(gaps.c.registration == rid, gaps.c.pack == pack)
-    seqs = connection.execute(select(gaps.c.seq).where(here)).scalars().all()
+    connection.execute(packs.insertion(_NOTHING), row)
+    here = "FROM gaps WHERE registration = :rid AND pack = :pack"
+    seqs = connection.column(f"SELECT seq {here}", rid=rid, pack=pack)
     if seqs:
-        connection.execute(delete(gaps).where(here))
+        connection.change(f"DELETE {here}", rid=rid, pack=pack)
         refresh_points(connection, rid, seqs)
 
 
@@ -54,11 +58,10 @@ def drop_packs(
 ) -> None:
     """Stop counting packs as present. `needed` says which of them each point (by seq) needs."""
     fill_asked(connection, lost)
-    ids = select(asked.c.pack)
-    for table in (packs, *LEASE_ROWS):
-        connection.execute(delete(table).where(table.c.registration == rid, table.c.pack.in_(ids)))
+    for forget in _FORGET:
+        connection.change(forget, rid=rid)
     rows = ({"registration": rid, "seq": seq, "pack": pack, "lost": True} for seq in needed for pack in needed[seq])
-    insert_rows(connection, gaps, rows, ignore=True)
+    connection.insert_many(gaps.insertion(_NOTHING), rows)
     mark_lost(connection, rid)
 
 
@@ -79,11 +82,15 @@ def add_point(connection: Connection, received_at: datetime, manifest: Manifest,
         "seed": None if manifest.seed == NO_SEED else manifest.seed,
         "state": PointState.COMPLETE.value,
     }
-    connection.execute(insert(points), row)
-    open_ids = select(literal(rid), literal(manifest.seq), asked.c.pack, not_(_in_transit(rid))).where(
-        not_(_present(rid))
+    connection.execute(points.insertion(), row)
+    connection.change(
+        f"""
+        INSERT INTO gaps (registration, seq, pack, lost)
+        SELECT :rid, :seq, asked.pack, NOT {_IN_TRANSIT} FROM asked WHERE NOT {_PRESENT}
+        """,  # noqa: S608 - our own words
+        rid=rid,
+        seq=manifest.seq,
     )
-    connection.execute(insert(gaps).from_select(["registration", "seq", "pack", "lost"], open_ids))
     refresh_points(connection, rid, [manifest.seq])
 
 
@@ -91,29 +98,42 @@ def expire_point(connection: Connection, record: Expired) -> None:
     """Replace a recovery point by its tombstone."""
     rid, seq = record.registration, record.seq
     row = {"registration": rid, "seq": seq, "point": record.point, "expired_at": to_ns(record.expired_at)}
-    connection.execute(insert(expired_table), row)
-    for table in (points, gaps):
-        connection.execute(delete(table).where(table.c.registration == rid, table.c.seq == seq))
+    connection.execute(expired_table.insertion(), row)
+    connection.change("DELETE FROM points WHERE registration = :rid AND seq = :seq", rid=rid, seq=seq)
+    connection.change("DELETE FROM gaps WHERE registration = :rid AND seq = :seq", rid=rid, seq=seq)
+
+
+_REFRESH: Final = """
+UPDATE points SET state = CASE
+    WHEN EXISTS (SELECT 1 FROM gaps WHERE gaps.registration = points.registration AND gaps.seq = points.seq
+        AND gaps.lost) THEN :degraded
+    WHEN EXISTS (SELECT 1 FROM gaps WHERE gaps.registration = points.registration AND gaps.seq = points.seq)
+        THEN :provisional
+    ELSE :complete END
+WHERE registration = :rid
+"""
 
 
 def refresh_points(connection: Connection, rid: RegistrationId, seqs: Iterable[int] | None = None) -> None:
     """Set the state of these points (or all) from their gaps."""
-    here = and_(gaps.c.registration == points.c.registration, gaps.c.seq == points.c.seq)
-    state = case(
-        (exists().where(here, gaps.c.lost.is_(True)), PointState.DEGRADED.value),
-        (exists().where(here), PointState.PROVISIONAL.value),
-        else_=PointState.COMPLETE.value,
-    )
-    statement = update(points).where(points.c.registration == rid).values(state=state)
-    if seqs is not None:
-        statement = statement.where(points.c.seq.in_(list(seqs)))
-    connection.execute(statement)
+    states = {state.name.lower(): state.value for state in PointState}
+    if seqs is None:
+        connection.change(_REFRESH, rid=rid, **states)
+        return
+    for seq in seqs:
+        connection.change(f"{_REFRESH} AND seq = :seq", rid=rid, seq=seq, **states)
 
 
 def mark_lost(connection: Connection, rid: RegistrationId) -> None:
     """Set `lost` of every gap from `transit`, then every point's state."""
-    travels = exists().where(transit.c.registration == rid, transit.c.pack == gaps.c.pack)
-    connection.execute(update(gaps).where(gaps.c.registration == rid).values(lost=not_(travels)))
+    connection.change(
+        """
+        UPDATE gaps SET lost = NOT EXISTS (
+            SELECT 1 FROM transit WHERE transit.registration = :rid AND transit.pack = gaps.pack)
+        WHERE registration = :rid
+        """,
+        rid=rid,
+    )
     refresh_points(connection, rid)
 
 
@@ -121,74 +141,82 @@ def add_seed(connection: Connection, row: Mapping[str, Any], pack_ids: Iterable[
     """Add an announced seed: its packs are in transit."""
     rid, seed = row["registration"], row["seed"]
     blank = {"deficit_number": 0, "deficits": 0, "state": SeedState.IN_TRANSIT.value}
-    connection.execute(insert(seeds), {**blank, **row})
+    whole = {**dict.fromkeys(seeds.columns), **blank, **row}
+    connection.execute(seeds.insertion(), whole)
     rows = ({"registration": rid, "pack": pack, "seed": seed} for pack in pack_ids)
-    insert_rows(connection, transit, rows, ignore=True)
+    connection.insert_many(transit.insertion(_NOTHING), rows)
     mark_lost(connection, rid)
 
 
+_SEED_STATE: Final = """
+UPDATE seeds SET state = CASE
+    WHEN received_at IS NOT NULL THEN :in_vault
+    WHEN deficit_number > 0 THEN :partial
+    WHEN released_at IS NOT NULL THEN :abandoned
+    ELSE :in_transit END
+WHERE registration = :rid AND seed = :seed
+"""
+
+
 def update_seed(connection: Connection, rid: RegistrationId, seed: SeedId, values: Mapping[str, Any]) -> None:
-    """Change a seed's row; its state and what is in transit follow.
+    """Change a seed's row; its state and what is in transit follow. The keys of `values` are columns.
 
     A receipt outweighs everything, bytes that came in part outweigh the word that none will come.
 
     Raises:
         Missing: no such seed was announced.
     """
-    here = and_(seeds.c.registration == rid, seeds.c.seed == seed)
-    state = case(
-        (seeds.c.received_at.is_not(None), SeedState.IN_VAULT.value),
-        (seeds.c.deficit_number > 0, SeedState.PARTIAL.value),
-        (seeds.c.released_at.is_not(None), SeedState.ABANDONED.value),
-        else_=SeedState.IN_TRANSIT.value,
-    )
-    connection.execute(update(seeds).where(here).values(dict(values)))
-    connection.execute(update(seeds).where(here).values(state=state))
-    now = connection.execute(select(seeds.c.state).where(here)).scalar_one_or_none()
+    assert set(values) <= set(seeds.columns)
+    changes = ", ".join(f"{column} = :{column}" for column in values)
+    here = "WHERE registration = :rid AND seed = :seed"
+    connection.change(f"UPDATE seeds SET {changes} {here}", rid=rid, seed=seed, **values)  # noqa: S608 - our own columns
+    states = {state.name.lower(): state.value for state in SeedState}
+    connection.change(_SEED_STATE, rid=rid, seed=seed, **states)
+    now = connection.value(f"SELECT state FROM seeds {here}", rid=rid, seed=seed)  # noqa: S608 - our own words
     if now is None:
         raise Missing(f"the seal of seed {seed.hex()}")
     if now != SeedState.IN_TRANSIT.value:
-        connection.execute(delete(transit).where(transit.c.registration == rid, transit.c.seed == seed))
+        connection.change(f"DELETE FROM transit {here}", rid=rid, seed=seed)  # noqa: S608 - our own words
         mark_lost(connection, rid)
 
 
 def asked_present(connection: Connection, rid: RegistrationId) -> set[bytes]:
     """Return which of the asked packs are in the vault."""
-    return set(connection.execute(select(asked.c.pack).where(_present(rid))).scalars())
+    return set(connection.column(f"SELECT pack FROM asked WHERE {_PRESENT}", rid=rid))  # noqa: S608 - our own words
 
 
 def asked_in_transit(connection: Connection, rid: RegistrationId) -> set[bytes]:
     """Return which of the asked packs an announced seed carries."""
-    return set(connection.execute(select(asked.c.pack).where(_in_transit(rid))).scalars())
+    return set(connection.column(f"SELECT pack FROM asked WHERE {_IN_TRANSIT}", rid=rid))  # noqa: S608 - our own words
 
 
 def asked_absent(connection: Connection, rid: RegistrationId) -> list[bytes]:
     """Return which of the asked packs are neither here nor on the road, sorted."""
-    missing = select(asked.c.pack).where(not_(_present(rid)), not_(_in_transit(rid)))
-    return list(connection.execute(missing.order_by(asked.c.pack)).scalars())
+    return connection.column(
+        f"SELECT pack FROM asked WHERE NOT {_PRESENT} AND NOT {_IN_TRANSIT} ORDER BY pack",  # noqa: S608 - our own words
+        rid=rid,
+    )
 
 
-def resurrect_asked(connection: Connection, rid: RegistrationId) -> None:
-    """Take the asked packs off the list of the condemned."""
-    ids = select(asked.c.pack)
-    connection.execute(delete(condemned).where(condemned.c.registration == rid, condemned.c.pack.in_(ids)))
+def resurrect_asked(connection: Connection, rid: RegistrationId) -> int:
+    """Take the asked packs off the list of the condemned; return how many were on it."""
+    return connection.change(
+        "DELETE FROM condemned WHERE registration = :rid AND pack IN (SELECT pack FROM asked)", rid=rid
+    )
 
 
 def lease_asked(connection: Connection, rid: RegistrationId, until: datetime) -> None:
     """Pin those of the asked packs that are in the vault until a moment, or longer if they are already."""
-    chosen = select(literal(rid), asked.c.pack, literal(to_ns(until))).where(_present(rid))
-    statement = insert(leases).prefix_with("OR REPLACE").from_select(["registration", "pack", "until"], chosen)
-    connection.execute(statement)
+    connection.change(
+        f"""
+        INSERT INTO leases (registration, pack, until) SELECT :rid, asked.pack, :until FROM asked WHERE {_PRESENT}
+        ON CONFLICT (registration, pack) DO UPDATE SET until = excluded.until
+        """,  # noqa: S608 - our own words
+        rid=rid,
+        until=to_ns(until),
+    )
 
 
 def end_leases(connection: Connection, rid: RegistrationId) -> None:
     """Unpin what a registration's job has asked for: the job is over."""
-    connection.execute(delete(leases).where(leases.c.registration == rid))
-
-
-def _present(rid: RegistrationId) -> Any:
-    return exists().where(packs.c.registration == rid, packs.c.pack == asked.c.pack)
-
-
-def _in_transit(rid: RegistrationId) -> Any:
-    return exists().where(transit.c.registration == rid, transit.c.pack == asked.c.pack)
+    connection.change("DELETE FROM leases WHERE registration = :rid", rid=rid)

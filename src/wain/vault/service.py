@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import select
-
 from wain.base.errors import Missing, Refused
 from wain.base.ids import DeviceId, PackId, PointId, RegistrationId, SeedId
 from wain.base.moment import from_ns
@@ -216,7 +214,7 @@ class Vault:
         """Return the seeds of a registration, in no particular order."""
         self._site.row(rid)
         with self._site.catalog.read() as connection:
-            found = connection.execute(select(seeds).where(seeds.c.registration == rid).order_by(seeds.c.seed)).all()
+            found = connection.rows(f"{seeds.selection} WHERE registration = :rid ORDER BY seed", rid=rid)
         with our_row():
             return [
                 SeedStatus(

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-
-from sqlalchemy import Row, select
+from typing import Any
 
 from wain.base.errors import Missing, Refused, Truncated
 from wain.base.ids import PackId, PointId, RegistrationId
@@ -14,7 +13,7 @@ from wain.pack.verify import verify_pack
 from wain.storage.api import Objects
 from wain.tree.manifest import Manifest, decode_manifest
 from wain.vault import rows
-from wain.vault.catalog import Catalog, packs, points, registrations
+from wain.vault.catalog import Catalog, registrations
 from wain.vault.lock import WriteLock
 from wain.vault.objects import pack_name, point_name
 from wain.vault.records import KeptPoint, Signer, decode
@@ -60,29 +59,31 @@ class Site:
                 self.unsure = True
                 raise
 
-    def row(self, rid: RegistrationId) -> Row[tuple[object, ...]]:
+    def row(self, rid: RegistrationId) -> Any:
         """Return a registration's row.
 
         Raises:
             Missing: this vault has no such registration.
         """
         with self.catalog.read() as connection:
-            found = connection.execute(select(registrations).where(registrations.c.id == rid)).one_or_none()
+            found = connection.row(f"{registrations.selection} WHERE id = :rid", rid=rid)
         if found is None:
             raise Missing(f"registration {rid.hex()}")
         return found
 
     def ids(self) -> list[RegistrationId]:
         """Return every registration, oldest first."""
-        order = select(registrations.c.id).order_by(registrations.c.registered_at, registrations.c.id)
         with self.catalog.read() as connection:
-            return [RegistrationId(rid) for rid in connection.execute(order).scalars()]
+            return [
+                RegistrationId(rid)
+                for rid in connection.column("SELECT id FROM registrations ORDER BY registered_at, id")
+            ]
 
     def has_pack(self, rid: RegistrationId, pack: PackId) -> bool:
         """Tell whether a pack counts as present."""
-        here = select(packs.c.pack).where(packs.c.registration == rid, packs.c.pack == pack)
+        here = "SELECT pack FROM packs WHERE registration = :rid AND pack = :pack"
         with self.catalog.read() as connection:
-            return connection.execute(here).one_or_none() is not None
+            return connection.value(here, rid=rid, pack=pack) is not None
 
     def kept(self, rid: RegistrationId, seq: int) -> KeptPoint:
         """Return a recovery point as its object holds it.
@@ -94,9 +95,9 @@ class Site:
 
     def seqs(self, rid: RegistrationId) -> list[tuple[int, PointId]]:
         """Return the recovery points there are, in the order of the chain."""
-        every = select(points.c.seq, points.c.point).where(points.c.registration == rid).order_by(points.c.seq)
+        every = "SELECT seq, point FROM points WHERE registration = :rid ORDER BY seq"
         with self.catalog.read() as connection:
-            return [(seq, PointId(point)) for seq, point in connection.execute(every)]
+            return [(seq, PointId(point)) for seq, point in connection.rows(every, rid=rid)]
 
     def manifests(self, rid: RegistrationId) -> Iterator[Manifest]:
         """Yield the manifest of every recovery point, one at a time in memory.

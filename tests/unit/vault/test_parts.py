@@ -12,7 +12,7 @@ from unit.vault.ground import commit, put_pack
 from wain.base.errors import DataError, Refused, WriteFailed
 from wain.pack.verify import finding
 from wain.policy.retention import Retention
-from wain.vault.catalog import Catalog, insert_rows, packs
+from wain.vault.catalog import Catalog, packs
 from wain.vault.checking import FindingKind, Slice
 from wain.vault.columns import CatalogDamaged
 from wain.vault.key import KeyDamaged, check_key, load_signer
@@ -204,13 +204,13 @@ def test_files_that_are_no_part_of_a_vault_are_named(ground):
 def test_the_catalog_keeps_its_promises(tmp_path):
     catalog = Catalog(tmp_path / "catalog.sqlite")
     with catalog.read() as connection:
-        say = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        say = {name: connection.value(f"PRAGMA {name}")
                for name in ("journal_mode", "synchronous", "foreign_keys")}  # fmt: skip
     assert say == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     assert not catalog.filled
     row = {"registration": b"nobody", "pack": b"p", "stored_bytes": 1}
     with pytest.raises(CatalogDamaged, match="FOREIGN KEY"), catalog.write() as connection:
-        insert_rows(connection, packs, [row])
+        connection.insert_many(packs.insertion(), [row])
     catalog.close()
 
 
