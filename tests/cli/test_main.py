@@ -18,7 +18,7 @@ from .conftest import Wain
 def test_the_version_loads_no_parser_and_no_engine() -> None:
     code = (
         "import sys\nfrom wain.cli.main import main\nmain(['--version'])\n"
-        "heavy = {'typer', 'rich', 'sqlalchemy', 'cryptography', 'blake3', 'zstandard'} & set(sys.modules)\n"
+        "heavy = {'typer', 'rich', 'sqlite3', 'cryptography', 'blake3', 'zstandard'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -28,7 +28,7 @@ def test_the_version_loads_no_parser_and_no_engine() -> None:
 def test_help_loads_no_engine() -> None:
     code = (
         "import sys\nfrom wain.cli.main import main\nmain(['--help'])\n"
-        "heavy = {'sqlalchemy', 'cryptography', 'blake3', 'zstandard'} & set(sys.modules)\n"
+        "heavy = {'sqlite3', 'cryptography', 'blake3', 'zstandard'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -5,21 +5,18 @@ is a mapped file, and on a full btrfs the kernel answers a store into it with SI
 `BEGIN IMMEDIATE`, so that two processes never both read, decide and then collide at the write.
 """
 
-import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
-
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from typing import Final, Self
 
 from wain.base.errors import Corrupt, UnknownVersion, WriteFailed
-from wain.databox.tables import METADATA, VERSION
+from wain.databox.tables import DEFINITIONS, VERSION
+from wain.storage.sql import Connection, Database
 
 BUSY_SECONDS: Final = 30
-_WRITING: Final = "wain_writing"
+_PREPARE: Final = ("PRAGMA journal_mode=TRUNCATE", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
 
 class Catalog:
@@ -32,60 +29,47 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        url = URL.create("sqlite", database=os.fspath(path))
-        self._engine: Engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-        event.listen(self._engine, "connect", _on_connect)
-        event.listen(self._engine, "begin", _on_begin)
+        self._database = Database(path, _PREPARE, {}, BUSY_SECONDS)
         self._make()
 
     def _make(self) -> None:
         with self.writing() as rows:
-            found = int(rows.exec_driver_sql("PRAGMA user_version").scalar_one())
+            found = int(rows.value("PRAGMA user_version") or 0)
             if found == 0:
-                METADATA.create_all(rows)
-                rows.exec_driver_sql(f"PRAGMA user_version={VERSION}")
+                for definition in DEFINITIONS:
+                    rows.execute(definition)
+                rows.execute(f"PRAGMA user_version={VERSION}")
             elif found != VERSION:
                 raise UnknownVersion(str(self._path), have=found, known=VERSION)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Run one writing transaction; it is durable when the block ends, undone when the block raises."""
-        with self._transaction(writing=True) as rows:
+        with self._transaction("BEGIN IMMEDIATE") as rows:
             yield rows
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run one reading transaction: one consistent view, no lock that a writer would feel."""
-        with self._transaction(writing=False) as rows:
+        with self._transaction("BEGIN") as rows:
             yield rows
 
     @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[Connection]:
+    def _transaction(self, begin: str) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(**{_WRITING: writing}) as rows, rows.begin():
+            with self._database.transaction(begin) as rows:
                 yield rows
-        except OperationalError as error:
-            raise WriteFailed(str(self._path), str(error.orig)) from error
-        except DBAPIError as error:
-            raise Corrupt(str(self._path), str(error.orig)) from error
+        except sqlite3.OperationalError as error:
+            raise WriteFailed(str(self._path), str(error)) from error
+        except sqlite3.Error as error:
+            raise Corrupt(str(self._path), str(error)) from error
 
     def close(self) -> None:
         """Let go of the file."""
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_on_begin` says how they begin.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _on_begin(rows: Connection) -> None:
-    rows.exec_driver_sql("BEGIN IMMEDIATE" if rows.get_execution_options().get(_WRITING) else "BEGIN")

@@ -10,8 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, select
-
 from wain.base.errors import Corrupt
 from wain.base.ids import DeviceId
 from wain.databox.tables import CUSTODY
@@ -29,6 +27,7 @@ from wain.order.custody import (
 )
 from wain.storage.durable import make_dirs, reading
 from wain.storage.new_file import write_new
+from wain.storage.sql import Connection
 
 PARTY: Final = "Data Box service"
 
@@ -55,7 +54,8 @@ class Book:
         chain = self.records(rows, order_id)
         handling = Handling(step.event, order, step.device, step.at, PARTY, step.detail_hash)
         record = append(chain[-1] if chain else None, handling, self._signer)
-        rows.execute(CUSTODY.insert().values(order_id=order_id, seq=record.seq, record=encode_record(record)))
+        row = {"order_id": order_id, "seq": record.seq, "record": encode_record(record)}
+        rows.execute(CUSTODY.insertion(), row)
 
     def records(self, rows: Connection, order_id: int) -> list[CustodyRecord]:
         """Return an order's chain, oldest first, as it lies in the catalog.
@@ -63,8 +63,8 @@ class Book:
         Raises:
             DataError: a record is not one.
         """
-        chain = select(CUSTODY.c.record).where(CUSTODY.c.order_id == order_id).order_by(CUSTODY.c.seq)
-        return [decode_record(record) for record in rows.execute(chain).scalars()]
+        chain = rows.column("SELECT record FROM custody WHERE order_id = :id ORDER BY seq", id=order_id)
+        return [decode_record(record) for record in chain]
 
     def check(self, records: list[CustodyRecord]) -> None:
         """Return when the chain is whole and every record is the service's own.

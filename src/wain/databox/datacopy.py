@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection
-
 from wain.base.errors import DataError, Refused
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
@@ -34,6 +32,7 @@ from wain.order.order import FINISHED, Order, Stage
 from wain.order.sku import Sku
 from wain.pageblob.names import parity_number
 from wain.storage.api import PageBlobs
+from wain.storage.sql import Connection
 from wain.wire.databox import CopiedContainer
 
 REPORTED_FINDINGS: Final = 1000

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from blake3 import blake3
-from sqlalchemy import Row, select, update
 
 from wain import __version__
 from wain.base.errors import Corrupt, DataError, Refused
@@ -184,9 +183,9 @@ def _seal_in(account: PageBlobs, container: str, expected: bytes) -> Seal:
     return check_seal(body)
 
 
-def _row(parts: Parts, held: Held) -> Row[tuple[Any, ...]] | None:
+def _row(parts: Parts, held: Held) -> Any | None:
     with parts.catalog.reading() as rows:
-        return rows.execute(select(ERASURES).where(ERASURES.c.order_id == held.id)).one_or_none()
+        return rows.row(f"{ERASURES.selection} WHERE order_id = :id", id=held.id)
 
 
 def _check_again(device: OpenDevice, held: Held) -> None:
@@ -202,7 +201,7 @@ def _tidy(held: Held, path: Path) -> None:
             strip(device)
 
 
-def _allow(parts: Parts, held: Held, device: OpenDevice, request: EraseRequest) -> Row[tuple[Any, ...]]:
+def _allow(parts: Parts, held: Held, device: OpenDevice, request: EraseRequest) -> Any:
     order = held.order
     if order.stage not in FINISHED | DEAD:
         raise Refused(
@@ -223,7 +222,7 @@ def _allow(parts: Parts, held: Held, device: OpenDevice, request: EraseRequest) 
                 step = Step(Event.CONFIRMED, held.device, parts.clock(), blake3(proof.receipt).digest())
                 parts.book.append(rows, held.id, order.name, step)
         begun = {"guid": str(uuid.uuid4()), "started_ns": to_ns(parts.clock()), "permit": json.dumps(permit).encode()}
-        rows.execute(ERASURES.insert().values(order_id=held.id, **begun))
+        rows.execute(ERASURES.insertion(), ERASURES.filled(order_id=held.id, **begun))
     row = _row(parts, held)
     assert row is not None
     return row
@@ -278,7 +277,7 @@ def _permit(held: Held, sealed: _Sealed, request: EraseRequest, found: Found) ->
     return {**facts, "seals": seals, "given_up": given_up}
 
 
-def _finish(parts: Parts, held: Held, row: Row[tuple[Any, ...]]) -> None:
+def _finish(parts: Parts, held: Held, row: Any) -> None:
     assert held.device is not None
     moment = parts.clock()
     record = {
@@ -298,9 +297,9 @@ def _finish(parts: Parts, held: Held, row: Row[tuple[Any, ...]]) -> None:
         **json.loads(row.permit),
     }
     body = json.dumps(record, indent=2).encode() + b"\n"
-    own = ERASURES.c.order_id == held.id
     with parts.catalog.writing() as rows:
-        rows.execute(update(ERASURES).where(own).values(finished_ns=to_ns(moment), record=body))
+        ending = "UPDATE erasures SET finished_ns = :now, record = :record WHERE order_id = :id"
+        rows.change(ending, id=held.id, now=to_ns(moment), record=body)
         step = Step(Event.ERASED, held.device, moment, blake3(body).digest())
         parts.book.append(rows, held.id, held.order.name, step)
 

@@ -8,9 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
-
-from sqlalchemy import Connection, Row, select, update
+from typing import Any, Final
 
 from wain.base.errors import Missing, Refused
 from wain.base.ids import DeviceId
@@ -23,6 +21,7 @@ from wain.order.custody import NO_RECORD, Event
 from wain.order.order import FINISHED, AccountKind, Order, Stage, StageTime
 from wain.order.rules import check_account_kind, check_name
 from wain.order.sku import SKUS, Sku, find_sku
+from wain.storage.sql import Connection
 
 Clock = Callable[[], datetime]
 """Returns the present moment, aware, in UTC."""
@@ -104,7 +103,8 @@ class Orders:
             found = _account_row(rows, name)
             if found is None:
                 moment = to_ns(self._clock())
-                rows.execute(ACCOUNTS.insert().values(name=name, kind=kind.value, region=region, created_ns=moment))
+                row = {"name": name, "kind": kind.value, "region": region, "created_ns": moment}
+                rows.execute(ACCOUNTS.insertion(), row)
                 found = _account_row(rows, name)
             assert found is not None
             account = _account(found)
@@ -128,7 +128,7 @@ class Orders:
     def accounts(self) -> list[Account]:
         """Return all accounts, by name."""
         with self._catalog.reading() as rows:
-            return [_account(row) for row in rows.execute(select(ACCOUNTS).order_by(ACCOUNTS.c.name))]
+            return [_account(row) for row in rows.rows(f"{ACCOUNTS.selection} ORDER BY name")]
 
     def sku(self, order: Order) -> Sku:
         """Return the kind of device that was ordered."""
@@ -150,7 +150,7 @@ class Orders:
                 hint = "Create the storage account first, as Storage V2 (general purpose v2)."
                 raise Refused(f"there is no storage account called {request.account!r}", hint)
             check_account_kind(AccountKind(account.kind))
-            found = rows.execute(select(ORDERS).where(ORDERS.c.name == request.name)).one_or_none()
+            found = rows.row(f"{ORDERS.selection} WHERE name = :name", name=request.name)
             if found is None:
                 self._insert(rows, request)
             elif _request(found) != request:
@@ -158,24 +158,22 @@ class Orders:
             return self.held(rows, request.name).order
 
     def _insert(self, rows: Connection, request: OrderRequest) -> None:
-        added = rows.execute(
-            ORDERS.insert().values(
-                name=request.name,
-                sku=request.sku,
-                account=request.account,
-                subscription=request.subscription,
-                region=request.region,
-            )
+        row = ORDERS.filled(
+            name=request.name,
+            sku=request.sku,
+            account=request.account,
+            subscription=request.subscription,
+            region=request.region,
         )
-        key = added.inserted_primary_key
-        assert key is not None
-        first = {"order_id": key[0], "number": 0, "stage": Stage.DEVICE_ORDERED.value, "at_ns": to_ns(self._clock())}
-        rows.execute(STAGES.insert().values(**first))
+        rows.execute(ORDERS.insertion(), row)
+        key = rows.value("SELECT id FROM orders WHERE name = :name", name=request.name)
+        first = {"order_id": key, "number": 0, "stage": Stage.DEVICE_ORDERED.value, "at_ns": to_ns(self._clock())}
+        rows.execute(STAGES.insertion(), first)
 
     def all(self) -> list[Order]:
         """Return every order, oldest first."""
         with self._catalog.reading() as rows:
-            names = rows.execute(select(ORDERS.c.name).order_by(ORDERS.c.id)).scalars().all()
+            names = rows.column("SELECT name FROM orders ORDER BY id")
             return [self.held(rows, name).order for name in names]
 
     def one(self, name: str) -> Order:
@@ -201,19 +199,19 @@ class Orders:
         Raises:
             Missing: there is none.
         """
-        joined = select(ORDERS, ACCOUNTS.c.kind).join(ACCOUNTS).where(ORDERS.c.name == name)
-        row = rows.execute(joined).one_or_none()
+        row = rows.row(f"{ORDERS.selection} WHERE name = :name", name=name)
         if row is None:
             raise Missing(f"order {name}")
-        stages = select(STAGES).where(STAGES.c.order_id == row.id).order_by(STAGES.c.number)
-        history = tuple(StageTime(Stage(one.stage), from_ns(one.at_ns)) for one in rows.execute(stages))
+        kind = rows.value("SELECT kind FROM accounts WHERE name = :name", name=row.account)
+        stages = rows.rows(f"{STAGES.selection} WHERE order_id = :id ORDER BY number", id=row.id)
+        history = tuple(StageTime(Stage(one.stage), from_ns(one.at_ns)) for one in stages)
         device = None if row.device is None else DeviceId(row.device)
         prepared = any(moment.stage is Stage.DEVICE_PREPARED for moment in history)
         order = Order(
             name=row.name,
             sku=row.sku,
             account=row.account,
-            account_kind=AccountKind(row.kind),
+            account_kind=AccountKind(str(kind)),
             subscription=row.subscription,
             region=row.region,
             device=device if prepared else None,
@@ -253,7 +251,7 @@ class Orders:
             held = self.held(rows, name)
             if held.order.stage is not Stage.CANCELLED:
                 self.move(rows, held, Stage.CANCELLED)
-                rows.execute(update(ORDERS).where(ORDERS.c.id == held.id).values(cancel_reason=reason))
+                rows.change("UPDATE orders SET cancel_reason = :reason WHERE id = :id", id=held.id, reason=reason)
             return self.held(rows, name).order
 
     def move(self, rows: Connection, held: Held, stage: Stage, detail_hash: bytes = NO_RECORD) -> None:
@@ -268,20 +266,20 @@ class Orders:
         rules_of_stages.advance(order.stage, stage)
         moment = max(self._clock(), order.history[-1].at)
         row = {"order_id": held.id, "number": len(order.history), "stage": stage.value, "at_ns": to_ns(moment)}
-        rows.execute(STAGES.insert().values(**row))
+        rows.execute(STAGES.insertion(), row)
         event = EVENTS.get(stage)
         if event is not None:
             assert held.device is not None
             self._book.append(rows, held.id, order.name, Step(event, held.device, moment, detail_hash))
 
 
-def _account_row(rows: Connection, name: str) -> Row[tuple[str, str, str, int]] | None:
-    return rows.execute(select(ACCOUNTS).where(ACCOUNTS.c.name == name)).one_or_none()
+def _account_row(rows: Connection, name: str) -> Any | None:
+    return rows.row(f"{ACCOUNTS.selection} WHERE name = :name", name=name)
 
 
-def _account(row: Row[tuple[str, str, str, int]]) -> Account:
+def _account(row: Any) -> Account:
     return Account(row.name, AccountKind(row.kind), row.region, from_ns(row.created_ns))
 
 
-def _request(row: Row[tuple[object, ...]]) -> OrderRequest:
+def _request(row: Any) -> OrderRequest:
     return OrderRequest(row.name, row.sku, row.account, row.subscription, row.region)

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import update
-
 from wain.base.errors import DataError, Refused
 from wain.base.ids import UUID_BYTES, DeviceId
 from wain.databox.home import Parts
 from wain.databox.opened import record
 from wain.databox.orders import Held
 from wain.databox.survey import PASSED_OVER
-from wain.databox.tables import ORDERS
 from wain.databox.untrusted import Directory, open_root
 from wain.device.label import LABEL_FILE, MAX_LABEL_BYTES, Label, decode_label, encode_label
 from wain.order import order as stages
@@ -107,7 +104,8 @@ def _reserve(parts: Parts, held: Held, blank: Blank) -> Held:
     device = DeviceId(secrets.token_bytes(UUID_BYTES))
     serial = blank.serial or f"WAIN-{device[:6].hex().upper()}"
     with parts.catalog.writing() as rows:
-        rows.execute(update(ORDERS).where(ORDERS.c.id == held.id).values(device=device, serial=serial, root=root))
+        chosen = "UPDATE orders SET device = :device, serial = :serial, root = :root WHERE id = :id"
+        rows.change(chosen, id=held.id, device=device, serial=serial, root=root)
         return parts.orders.held(rows, held.order.name)
 
 

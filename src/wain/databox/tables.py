@@ -5,133 +5,134 @@ Names that come from a device are bytes: no file system promises that they are t
 
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-)
+from wain.storage.sql import Table
 
 VERSION: Final = 1
 """Kept in `PRAGMA user_version`; a catalog with another number is refused, never guessed at."""
 
-METADATA: Final = MetaData()
+_DEFINITIONS: list[str] = []
+_OF_ORDER: Final = "INTEGER NOT NULL REFERENCES orders (id)"
 
 
-def _order() -> Column[int]:
-    return Column("order_id", Integer, ForeignKey("orders.id"), nullable=False)
+def _table(name: str, columns: dict[str, str], *key: str) -> Table:
+    """Define a table; `key` when its key is more than one column."""
+    parts = [f"{column} {kind}" for column, kind in columns.items()]
+    if key:
+        parts.append(f"PRIMARY KEY ({', '.join(key)})")
+    _DEFINITIONS.append(f"CREATE TABLE {name} ({', '.join(parts)})")
+    return Table(name, tuple(columns), len(key) or 1)
 
 
-ACCOUNTS: Final = Table(
+ACCOUNTS: Final = _table(
     "accounts",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("region", Text, nullable=False),
-    Column("created_ns", BigInteger, nullable=False),
+    {
+        "name": "TEXT NOT NULL PRIMARY KEY",
+        "kind": "TEXT NOT NULL",
+        "region": "TEXT NOT NULL",
+        "created_ns": "BIGINT NOT NULL",
+    },
 )
 
-ORDERS: Final = Table(
+ORDERS: Final = _table(
     "orders",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("sku", Text, nullable=False),
-    Column("account", Text, ForeignKey("accounts.name"), nullable=False),
-    Column("subscription", Text, nullable=False),
-    Column("region", Text, nullable=False),
-    Column("cancel_reason", Text),
-    Column("device", LargeBinary),
-    Column("serial", Text),
-    Column("root", LargeBinary),
+    {
+        "id": "INTEGER PRIMARY KEY",
+        "name": "TEXT NOT NULL UNIQUE",
+        "sku": "TEXT NOT NULL",
+        "account": "TEXT NOT NULL REFERENCES accounts (name)",
+        "subscription": "TEXT NOT NULL",
+        "region": "TEXT NOT NULL",
+        "cancel_reason": "TEXT",
+        "device": "BLOB",
+        "serial": "TEXT",
+        "root": "BLOB",
+    },
 )
 """`device`, `serial` and `root` are set when a preparation begins; they count from `DevicePrepared` on."""
 
-STAGES: Final = Table(
+STAGES: Final = _table(
     "stages",
-    METADATA,
-    _order(),
-    Column("number", Integer, nullable=False),
-    Column("stage", Text, nullable=False),
-    Column("at_ns", BigInteger, nullable=False),
-    PrimaryKeyConstraint("order_id", "number"),
+    {"order_id": _OF_ORDER, "number": "INTEGER NOT NULL", "stage": "TEXT NOT NULL", "at_ns": "BIGINT NOT NULL"},
+    "order_id",
+    "number",
 )
 
-CUSTODY: Final = Table(
-    "custody",
-    METADATA,
-    _order(),
-    Column("seq", Integer, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("order_id", "seq"),
+CUSTODY: Final = _table(
+    "custody", {"order_id": _OF_ORDER, "seq": "INTEGER NOT NULL", "record": "BLOB NOT NULL"}, "order_id", "seq"
 )
 """The signed chain of an order, as `order.custody` encodes it."""
 
-COPIES: Final = Table(
+COPIES: Final = _table(
     "copies",
-    METADATA,
-    Column("order_id", Integer, ForeignKey("orders.id"), primary_key=True),
-    Column("guid", Text, nullable=False),
-    Column("started_ns", BigInteger, nullable=False),
-    Column("finished_ns", BigInteger),
+    {
+        "order_id": "INTEGER NOT NULL PRIMARY KEY REFERENCES orders (id)",
+        "guid": "TEXT NOT NULL",
+        "started_ns": "BIGINT NOT NULL",
+        "finished_ns": "BIGINT",
+    },
 )
 """One data copy per order. The plan (containers, blobs, first findings) is written with this row, at once."""
 
-CONTAINERS: Final = Table(
+CONTAINERS: Final = _table(
     "containers",
-    METADATA,
-    _order(),
-    Column("number", Integer, nullable=False),
-    Column("name", LargeBinary, nullable=False),
-    Column("copied_to", Text, nullable=False),
-    Column("seal_hash", LargeBinary),
-    PrimaryKeyConstraint("order_id", "number"),
+    {
+        "order_id": _OF_ORDER,
+        "number": "INTEGER NOT NULL",
+        "name": "BLOB NOT NULL",
+        "copied_to": "TEXT NOT NULL",
+        "seal_hash": "BLOB",
+    },
+    "order_id",
+    "number",
 )
 """`seal_hash` is null for a container that is not Wain's."""
 
-BLOBS: Final = Table(
+BLOBS: Final = _table(
     "blobs",
-    METADATA,
-    _order(),
-    Column("container", Integer, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("path", LargeBinary, nullable=False),
-    Column("copied_to", Text, nullable=False),
-    Column("length", BigInteger, nullable=False),
-    Column("done", BigInteger),
-    Column("crc64", LargeBinary),
-    PrimaryKeyConstraint("order_id", "container", "number"),
+    {
+        "order_id": _OF_ORDER,
+        "container": "INTEGER NOT NULL",
+        "number": "INTEGER NOT NULL",
+        "path": "BLOB NOT NULL",
+        "copied_to": "TEXT NOT NULL",
+        "length": "BIGINT NOT NULL",
+        "done": "BIGINT",
+        "crc64": "BLOB",
+    },
+    "order_id",
+    "container",
+    "number",
 )
 """`done` bytes from the start are durable in the account (null: the blob has not been made yet);
 `crc64` (8 bytes, big-endian) is their checksum."""
 
-FINDINGS: Final = Table(
+FINDINGS: Final = _table(
     "findings",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    _order(),
-    Column("path", LargeBinary, nullable=False),
-    Column("category", Text, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("left_behind", Integer, nullable=False),
+    {
+        "id": "INTEGER PRIMARY KEY",
+        "order_id": _OF_ORDER,
+        "path": "BLOB NOT NULL",
+        "category": "TEXT NOT NULL",
+        "message": "TEXT NOT NULL",
+        "type": "TEXT NOT NULL",
+        "left_behind": "INTEGER NOT NULL",
+    },
 )
 """What the copy log will list, in the order it was found."""
 
-ERASURES: Final = Table(
+ERASURES: Final = _table(
     "erasures",
-    METADATA,
-    Column("order_id", Integer, ForeignKey("orders.id"), primary_key=True),
-    Column("guid", Text, nullable=False),
-    Column("started_ns", BigInteger, nullable=False),
-    Column("finished_ns", BigInteger),
-    Column("permit", LargeBinary, nullable=False),
-    Column("record", LargeBinary),
+    {
+        "order_id": "INTEGER NOT NULL PRIMARY KEY REFERENCES orders (id)",
+        "guid": "TEXT NOT NULL",
+        "started_ns": "BIGINT NOT NULL",
+        "finished_ns": "BIGINT",
+        "permit": "BLOB NOT NULL",
+        "record": "BLOB",
+    },
 )
 """An erasure that began was allowed; it is finished without asking again. `permit` (JSON) says by what and what there
 was to erase, `record` is the finished erasure record."""
+
+DEFINITIONS: Final = tuple(_DEFINITIONS)
+"""What makes all tables of this version."""

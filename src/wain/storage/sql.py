@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 BUSY_SECONDS: Final = 60.0
+"""How long a transaction waits for another process's."""
 BATCH_ROWS: Final = 5000
 
 Check = Callable[[Any], None]
@@ -39,15 +40,13 @@ class Table:
         return f"SELECT {', '.join(self.columns)} FROM {self.name}"  # noqa: S608 - our own names
 
     def insertion(self, conflict: str = "") -> str:
-        """Return the statement that inserts a row, given as a mapping by column."""
-        return insertion(self.name, self.columns, conflict)
+        """Return the statement that inserts a row, given as a mapping by column; every column must be in it."""
+        values = ", ".join(f":{column}" for column in self.columns)
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) {conflict}"  # noqa: S608 - our own names
 
-
-def insertion(table: str, columns: Iterable[str], conflict: str = "") -> str:
-    """Return the statement that inserts a row of these columns. The names are our own, never from outside."""
-    names = tuple(columns)
-    values = ", ".join(f":{name}" for name in names)
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) {conflict}"  # noqa: S608 - our own names
+    def filled(self, **values: object) -> dict[str, object]:
+        """Return a whole row: what is not given is null."""
+        return {**dict.fromkeys(self.columns), **values}
 
 
 class Connection(sqlite3.Connection):
@@ -94,8 +93,11 @@ class Database:
     Raises (all methods): `sqlite3.Error` as it comes, and what a check raises.
     """
 
-    def __init__(self, path: Path, prepare: Sequence[str], checks: Mapping[str, Check]) -> None:
+    def __init__(
+        self, path: Path, prepare: Sequence[str], checks: Mapping[str, Check], busy_seconds: float = BUSY_SECONDS
+    ) -> None:
         self._path = path
+        self._busy_seconds = busy_seconds
         self._prepare = prepare
         self._shapes = _Shapes(checks)
         self._lock = threading.Lock()
@@ -136,7 +138,7 @@ class Database:
     def _connect(self) -> Connection:
         # The driver must not begin transactions by itself: `transaction` says which sort.
         connection = sqlite3.connect(
-            self._path, BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Connection
+            self._path, self._busy_seconds, isolation_level=None, check_same_thread=False, factory=Connection
         )
         assert isinstance(connection, Connection)
         try:

@@ -157,7 +157,7 @@ def _registration(_site: Site, fact: Fact, body: bytes) -> Change:
         "retention_number": 0,
         "generation": 0,
     }
-    return _doing(registrations.insertion(), {**dict.fromkeys(registrations.columns), **row})
+    return _doing(registrations.insertion(), registrations.filled(**row))
 
 
 def _keys(_site: Site, fact: Fact, body: bytes) -> Change:

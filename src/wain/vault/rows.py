@@ -141,7 +141,7 @@ def add_seed(connection: Connection, row: Mapping[str, Any], pack_ids: Iterable[
     """Add an announced seed: its packs are in transit."""
     rid, seed = row["registration"], row["seed"]
     blank = {"deficit_number": 0, "deficits": 0, "state": SeedState.IN_TRANSIT.value}
-    whole = {**dict.fromkeys(seeds.columns), **blank, **row}
+    whole = seeds.filled(**blank, **row)
     connection.execute(seeds.insertion(), whole)
     rows = ({"registration": rid, "pack": pack, "seed": seed} for pack in pack_ids)
     connection.insert_many(transit.insertion(_NOTHING), rows)

@@ -5,31 +5,31 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select
 
 from wain.base.errors import DataError, UnknownVersion, WriteFailed
 from wain.databox import catalog as module
 from wain.databox.catalog import Catalog
 from wain.databox.tables import ACCOUNTS
+from wain.storage.sql import Connection
 
 ROW = {"name": "seeds", "kind": "StorageV2", "region": "x", "created_ns": 1}
 
 
 def add_and_fail(rows: Connection) -> None:
-    rows.execute(ACCOUNTS.insert().values(**ROW))
+    rows.execute(ACCOUNTS.insertion(), ROW)
     raise KeyError
 
 
 def names(catalog: Catalog) -> list[str]:
     with catalog.reading() as rows:
-        return list(rows.execute(select(ACCOUNTS.c.name)).scalars())
+        return rows.column("SELECT name FROM accounts ORDER BY name")
 
 
 def test_durable_settings(tmp_path: Path) -> None:
     with Catalog(tmp_path / "c") as catalog, catalog.reading() as rows:
-        assert rows.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "truncate"
-        assert rows.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
-        assert rows.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+        assert rows.value("PRAGMA journal_mode") == "truncate"
+        assert rows.value("PRAGMA synchronous") == 2
+        assert rows.value("PRAGMA foreign_keys") == 1
 
 
 def test_all_or_nothing(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_all_or_nothing(tmp_path: Path) -> None:
             add_and_fail(rows)
         assert names(catalog) == []
         with catalog.writing() as rows:
-            rows.execute(ACCOUNTS.insert().values(**ROW))
+            rows.execute(ACCOUNTS.insertion(), ROW)
     with Catalog(tmp_path / "c") as again:
         assert names(again) == ["seeds"]
 
@@ -52,8 +52,8 @@ def test_writers_wait_for_each_other_and_readers_for_nobody(tmp_path: Path) -> N
         with Catalog(path) as catalog:
             for _ in range(10):
                 with catalog.writing() as rows:
-                    count = len(rows.execute(select(ACCOUNTS)).all())
-                    rows.execute(ACCOUNTS.insert().values(**{**ROW, "name": f"a{count}"}))
+                    count = len(rows.rows(ACCOUNTS.selection))
+                    rows.execute(ACCOUNTS.insertion(), {**ROW, "name": f"a{count}"})
 
     threads = [threading.Thread(target=add) for _ in range(3)]
     for thread in threads:

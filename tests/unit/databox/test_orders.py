@@ -8,7 +8,6 @@ import pytest
 from unit.databox.making import ACCOUNT, ORDER, REQUEST, Clock, delivered, ordered, service
 from wain.base.errors import Corrupt, IllegalMove, Missing, Refused
 from wain.databox.service import DataBox
-from wain.databox.tables import CUSTODY
 from wain.order.custody import Event
 from wain.order.order import MOVES, AccountKind, Stage
 from wain.wire.databox import DataBoxApi
@@ -142,10 +141,11 @@ def test_a_tampered_chain_is_found(tmp_path: Path, damage: str) -> None:
     databox = delivered(tmp_path / "home", tmp_path / "disk")
     with databox._catalog.writing() as rows:
         if damage == "removed":
-            rows.execute(CUSTODY.delete().where(CUSTODY.c.seq == 2))
+            rows.change("DELETE FROM custody WHERE seq = 2")
         elif damage == "changed":
-            (body,) = rows.execute(CUSTODY.select().with_only_columns(CUSTODY.c.record).where(CUSTODY.c.seq == 2)).one()
-            rows.execute(CUSTODY.update().where(CUSTODY.c.seq == 2).values(record=body[:-1] + bytes([body[-1] ^ 1])))
+            body = rows.value("SELECT record FROM custody WHERE seq = 2")
+            other = body[:-1] + bytes([body[-1] ^ 1])
+            rows.change("UPDATE custody SET record = :record WHERE seq = 2", record=other)
     if damage == "foreign":
         databox.close()
         (tmp_path / "home" / "keys" / "service.key").write_bytes(b"k" * 32)
