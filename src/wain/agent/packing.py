@@ -26,7 +26,7 @@ from wain.tree.manifest import PackRef
 
 PACK_CHUNKS: Final = 1 << 17
 """A pack with so many chunks is closed early, because they are held in memory until it is."""
-PROOFS_AHEAD: Final = 3
+PROOFS_AHEAD: Final = 2
 """Sealed segments that may wait for their proof."""
 TRACKED_SEGMENTS: Final = 1 << 24
 """For so many segments of a job it is remembered which pack took them (4 bytes each)."""

@@ -29,7 +29,7 @@ SEGMENT_BYTES: Final = 2 * MIB
 """Chunks are gathered until a segment holds this much plaintext;"""
 ALONE_BYTES: Final = MIB
 """a chunk of this size or more stands alone: it would gain little in company, and is often wanted alone."""
-QUEUE_BYTES: Final = 4 * MIB
+QUEUE_BYTES: Final = 3 * MIB
 """Plaintext between reading and writing, at most, for each worker: one segment in its hands and one that waits."""
 CHUNK_OVERHEAD_BYTES: Final = 256
 """What a chunk weighs beside its bytes: millions of tiny files must not fill memory with their ids."""
