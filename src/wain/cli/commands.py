@@ -3,7 +3,21 @@
 import typer
 
 from wain import __version__
-from wain.cli import accounts, backup, demo, devices, doctor, inspect, orders, points, policy, register, vaults
+from wain.cli import (
+    accounts,
+    backup,
+    demo,
+    devices,
+    doctor,
+    inspect,
+    mount,
+    orders,
+    points,
+    policy,
+    register,
+    vaults,
+    verify,
+)
 
 
 def build() -> typer.Typer:
@@ -24,7 +38,8 @@ def build() -> typer.Typer:
     app.command("points")(points.points)
     app.command()(points.ls)
     app.command()(points.restore)
-    app.command()(points.verify)
+    app.command()(mount.mount)
+    app.command()(verify.verify)
     app.command()(doctor.doctor)
     app.add_typer(accounts.app, name="account")
     app.add_typer(orders.app, name="order")
