@@ -15,6 +15,7 @@ from wain.cli import (
     points,
     policy,
     register,
+    search,
     vaults,
     verify,
 )
@@ -37,6 +38,8 @@ def build() -> typer.Typer:
     app.command()(backup.jobs)
     app.command("points")(points.points)
     app.command()(points.ls)
+    app.command()(search.find)
+    app.command()(search.diff)
     app.command()(points.restore)
     app.command()(mount.mount)
     app.command()(verify.verify)
