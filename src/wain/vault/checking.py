@@ -1,7 +1,4 @@
-"""Verification and scrub: every byte from the medium, without any key, named to the leaf.
-
-Slices are deterministic: `n` of `t` by the first bytes of the pack's id, so that `t` runs see every pack once.
-"""
+"""Verification and scrub: every byte from the medium, without any key, named to the leaf."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +8,11 @@ from typing import Final
 
 from sqlalchemy import insert, select
 
-from wain.base.errors import Corrupt, DataError, Refused
+from wain.base.errors import Corrupt, DataError
 from wain.base.ids import PackId, RegistrationId
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
+from wain.pack.slices import Slice
 from wain.pack.verify import finding
 from wain.vault.adopting import adopt, check_fact, stored_facts, stored_ids
 from wain.vault.catalog import packs, scrubs
@@ -30,29 +28,6 @@ from wain.vault.site import Site
 from wain.vault.strays import Stray, StrayKind, strays
 
 _PAGE_ROWS: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Part `n` (from 1) of `t` of all packs.
-
-    Raises:
-        Refused: not 1 <= n <= t <= 65,536.
-    """
-
-    n: int = 1
-    t: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.n <= self.t <= 1 << 16:
-            raise Refused(f"{self.n}/{self.t} is not a slice", "Write n/t with 1 <= n <= t, for example 1/30.")
-
-    def holds(self, pack: PackId) -> bool:
-        """Tell whether a pack belongs to this slice."""
-        return int.from_bytes(pack[:4], "big") % self.t == self.n - 1
-
-
-WHOLE: Final = Slice()
 
 
 class FindingKind(Enum):
