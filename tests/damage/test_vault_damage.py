@@ -11,8 +11,8 @@ from unit.vault.ground import Ground, Shipment, commit, damage, put, put_pack
 from wain.base.errors import DataError, Refused
 from wain.base.progress import Silent
 from wain.keys import signing
+from wain.pack.slices import Slice
 from wain.policy.retention import Retention
-from wain.vault.checking import Slice
 from wain.vault.collect import CollectOptions
 from wain.wire.vault import PointState, Presence
 

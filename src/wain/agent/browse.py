@@ -180,7 +180,7 @@ class PointView:
         """
         entry = self.root()
         for name in split_path(path):
-            child = self._child(entry, name) if entry.kind is Kind.DIRECTORY else None
+            child = self.child(entry, name) if entry.kind is Kind.DIRECTORY else None
             if child is None:
                 hint = "List what the point holds with: wain ls"
                 raise Refused(f"{path.decode(errors='replace')} is not in this recovery point", hint)
@@ -194,7 +194,7 @@ class PointView:
             Refused: there is no such path.
         """
         entry = self.entry(path)
-        return self._entries(entry.content.chunks) if entry.kind is Kind.DIRECTORY else iter((entry,))
+        return self.entries(entry.content.chunks) if entry.kind is Kind.DIRECTORY else iter((entry,))
 
     def walk(self, path: bytes = b"/", damage: Damage | None = None) -> Iterator[tuple[bytes, Entry]]:
         """Iterate in path order over the entry at `path` (not over `/` itself) and everything below it.
@@ -210,19 +210,23 @@ class PointView:
             yield clean, entry
         if entry.kind is not Kind.DIRECTORY:
             return
-        stack = [(clean, self._entries(entry.content.chunks, clean, damage))]
+        stack = [(clean, self.entries(entry.content.chunks, clean, damage))]
         while stack:
             above, entries = stack[-1]
             for child in entries:
                 here = above + b"/" + child.name
                 yield here, child
                 if child.kind is Kind.DIRECTORY:
-                    stack.append((here, self._entries(child.content.chunks, here, damage)))
+                    stack.append((here, self.entries(child.content.chunks, here, damage)))
                     break
             else:
                 stack.pop()
 
-    def _entries(self, chunks: Iterable[ChunkId], path: bytes = b"", damage: Damage | None = None) -> Iterator[Entry]:
+    def entries(self, chunks: Iterable[ChunkId], path: bytes = b"", damage: Damage | None = None) -> Iterator[Entry]:
+        """Iterate over the entries of a directory's pieces, or of some of them, by name.
+
+        With `damage`, a piece that cannot be read is reported as one of the directory at `path`, and left out.
+        """
         last = b""
         for chunk in chunks:
             try:
@@ -247,8 +251,8 @@ class PointView:
             self._pieces.move_to_end(chunk)
         return found
 
-    def _child(self, directory: Entry, name: bytes) -> Entry | None:
-        """Find a name in a directory: by halves over its pieces, then by halves within one."""
+    def child(self, directory: Entry, name: bytes) -> Entry | None:
+        """Return the entry of a name in a directory, or None: by halves over its pieces, then by halves within one."""
         chunks = directory.content.chunks
         low, high = 0, len(chunks) - 1
         while low < high:

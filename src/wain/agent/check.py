@@ -13,6 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from wain.agent.browse import PointView
+from wain.agent.pack_checks import CheckLog
 from wain.agent.point_packs import StillTravelling
 from wain.base.errors import Corrupt, DataError, Malformed, Missing, Refused, RemoteError, WainError
 from wain.base.ids import ChunkId, PackId, PointId, RegistrationId
@@ -23,6 +24,7 @@ from wain.keys.secret import RestoreKey
 from wain.pack.format import FOOTER_BYTES, LEAF_BYTES, Footer
 from wain.pack.index import Location
 from wain.pack.reader import PackReader
+from wain.pack.slices import WHOLE, Slice
 from wain.pack.verify import check_footer, leaf_words, pack_words
 from wain.tree.entry import Entry, Kind
 from wain.tree.manifest import Manifest, PackRef, check_signature, point_id
@@ -63,15 +65,22 @@ class OpenKeys:
 class VerifyRequest:
     """What to verify: these points (all when none are named).
 
-    `sign_key` is the agent's raw Ed25519 public key where it is known better than from the vault. `head` is the newest
-    (seq, point) that the agent remembers: a vault that shows less has lost points or was rolled back.
+    With `read_data`, the packs of `part` are read in full, and `checks` is told how each was found. `sign_key` is the
+    agent's raw Ed25519 public key where it is known better than from the vault. `head` is the newest (seq, point) that
+    the agent remembers: a vault that shows less has lost points or was rolled back.
     """
 
     points: tuple[PointId, ...] = ()
     read_data: bool = False
+    part: Slice = WHOLE
+    checks: CheckLog | None = None
     keys: OpenKeys | None = None
     sign_key: bytes | None = None
     head: tuple[int, PointId] | None = None
+
+    def reads(self, pack: PackId) -> bool:
+        """Tell whether a pack is to be read in full."""
+        return self.read_data and self.part.holds(pack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ class VerifyReport:
     points: int
     packs: int
     in_transit: int
+    read_packs: int
+    """Read in full."""
     read_bytes: int
     segments: int
     """Opened with the restore key."""
@@ -102,7 +113,10 @@ def verify(vault: VaultApi, rid: RegistrationId, request: VerifyRequest, progres
     """
     run = _Verification(vault, rid, request, progress)
     refs = run.chain()
-    progress.phase("verify packs", sum(ref.stored_bytes for ref in refs.values()) if request.read_data else None)
+    if request.checks is not None and not request.points and not run.report().findings:
+        request.checks.forget_others(refs)
+    total = sum(ref.stored_bytes for ref in refs.values() if request.reads(ref.id))
+    progress.phase("verify packs", total if request.read_data else None)
     run.packs(refs.values())
     if request.keys is not None:
         for point in run.chosen:
@@ -122,7 +136,7 @@ class _Verification:
         """Segments that do not open, or hold a chunk that does not give its name."""
         self._gone: set[PackId] = set()
         self._indexes: OrderedDict[PackId, dict[ChunkId, Location]] = OrderedDict()
-        self._packs = self._in_transit = self._read_bytes = self._segments = self._files = 0
+        self._packs = self._in_transit = self._read_packs = self._read_bytes = self._segments = self._files = 0
         self._unreadable = 0
         self.chosen: list[PointId] = []
 
@@ -131,6 +145,7 @@ class _Verification:
             points=len(self.chosen),
             packs=self._packs,
             in_transit=self._in_transit,
+            read_packs=self._read_packs,
             read_bytes=self._read_bytes,
             segments=self._segments,
             files=self._files,
@@ -199,8 +214,13 @@ class _Verification:
             elif presence is Presence.ABSENT:
                 self._lose(ref.id, f"{pack_words(ref.id)} is missing")
             else:
+                before = len(self._findings)
                 self._pack(ref)
-            self._progress.advance(ref.stored_bytes if self._request.read_data else 0, 1)
+                if self._request.reads(ref.id):
+                    self._read_packs += 1
+                    if self._request.checks is not None:
+                        self._request.checks.note(ref.id, whole=len(self._findings) == before)
+            self._progress.advance(ref.stored_bytes if self._request.reads(ref.id) else 0, 1)
 
     def _presence(self, refs: list[PackRef]) -> Iterator[tuple[PackRef, Presence]]:
         for first in range(0, len(refs), ASK_PACKS):
@@ -219,7 +239,7 @@ class _Verification:
         except DataError as error:
             self._lose(ref.id, str(error))
             return
-        if self._request.read_data:
+        if self._request.reads(ref.id):
             stored = self._read_all(ref.id, footer, page)
             if self._request.keys is not None:
                 self._open(ref, memoryview(stored), self._request.keys)

@@ -226,6 +226,15 @@ class AgentHome:
         """Remember the vault's signing key."""
         self._write("vault-key.json", {"key": key.hex()})
 
+    def pack_checks(self) -> bytes | None:
+        """Return what is remembered of when packs were last read (`pack_checks`), or None."""
+        return self._bytes("pack.checks")
+
+    def save_pack_checks(self, body: bytes) -> None:
+        """Remember when packs were last read."""
+        self._ready()
+        write_atomic(self.agent / "pack.checks", body, 0o600)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the agent's lock: one job at a time.

@@ -3,7 +3,22 @@
 import typer
 
 from wain import __version__
-from wain.cli import accounts, backup, demo, devices, doctor, inspect, orders, points, policy, register, vaults
+from wain.cli import (
+    accounts,
+    backup,
+    demo,
+    devices,
+    doctor,
+    inspect,
+    mount,
+    orders,
+    points,
+    policy,
+    register,
+    search,
+    vaults,
+    verify,
+)
 
 
 def build() -> typer.Typer:
@@ -23,8 +38,11 @@ def build() -> typer.Typer:
     app.command()(backup.jobs)
     app.command("points")(points.points)
     app.command()(points.ls)
+    app.command()(search.find)
+    app.command()(search.diff)
     app.command()(points.restore)
-    app.command()(points.verify)
+    app.command()(mount.mount)
+    app.command()(verify.verify)
     app.command()(doctor.doctor)
     app.add_typer(accounts.app, name="account")
     app.add_typer(orders.app, name="order")

@@ -289,6 +289,25 @@ def pack_refs(body: memoryview) -> Explanation:
     )
 
 
+def pack_checks(body: memoryview) -> Explanation:
+    """Explain what a server remembers of its own checks."""
+    from wain.agent.pack_checks import decode_checks
+    from wain.base.moment import from_ns
+
+    rid, checks = decode_checks(bytes(body))
+    rows = tuple(
+        (
+            pack.hex(),
+            render.moment(from_ns(one.read_ns)),
+            "whole" if one.whole else "damaged",
+            render.moment(from_ns(one.whole_ns) if one.whole_ns else None),
+        )
+        for pack, one in checks.items()
+    )
+    facts = (("registration", rid.hex()), ("packs", f"{len(checks):,}"))
+    return Explanation("when each pack was last read in full", facts, ("pack", "read", "found", "last whole"), rows)
+
+
 def pending_log(body: memoryview) -> Explanation:
     """Explain the log of an unfinished job."""
     return Explanation("the log of a job that is not finished (local)", (("size", format_bytes(len(body))),))
@@ -346,6 +365,7 @@ FORMATS: Final[Mapping[bytes, tuple[str, Explain]]] = {
     b"WAINCUST": ("custody records", custody),
     b"WAINHIST": ("what the last walk saw", history),
     b"WAINREFS": ("a list of packs", pack_refs),
+    b"WAINCHKS": ("when packs were last read", pack_checks),
     b"WLOG": ("the log of an unfinished job", pending_log),
     b"SQLite format 3\0": ("a catalog", sqlite),
     b"WAINVKEY": ("a vault's signing key", vault_key),

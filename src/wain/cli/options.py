@@ -5,11 +5,14 @@ On a terminal it is asked for; elsewhere the refusal names the flag that gives i
 
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wain.base.errors import Refused
+
+if TYPE_CHECKING:
+    from wain.pack.slices import Slice
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Vault = Annotated[str, typer.Option("--vault", metavar="URL", help="The vault: file:///srv/vault or a path.")]
@@ -23,6 +26,23 @@ PassphraseFile = Annotated[
 RecoveryKeyFile = Annotated[
     str, typer.Option("--recovery-key-file", metavar="FILE", help="File that holds the recovery key.")
 ]
+
+
+def slice_of(first: str, second: str) -> "tuple[str, Slice | None]":
+    """Tell a slice (`3/10`) from the word that may stand before it; return that word and the slice, if there is one.
+
+    So `--read-data` stays a flag, and `--read-data 3/10` reads as it is meant, wherever the other word stands.
+
+    Raises:
+        Refused: two words and neither, or both, are a slice.
+    """
+    from wain.pack.slices import is_slice, parse_slice
+
+    if second and is_slice(first):
+        first, second = second, first
+    if second:
+        return first, parse_slice(second)
+    return ("", parse_slice(first)) if is_slice(first) else (first, None)
 
 
 def is_interactive() -> bool:

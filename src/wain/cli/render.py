@@ -7,7 +7,7 @@ terminal.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TextIO
 
@@ -64,12 +64,46 @@ def json_moment(at: datetime | None) -> str | None:
 
 def emit_json(value: Any) -> None:
     """Print one JSON document on one line."""
-    print(json.dumps(value, separators=(",", ":")), flush=True)
+    print(_compact(value), flush=True)
+
+
+def stream_json(items: Iterable[Any]) -> None:
+    """Print a JSON array on one line as its items come: however many they are, memory stays flat."""
+    _write_array(items)
+    print(flush=True)
+
+
+def stream_json_object(
+    head: Mapping[str, Any], name: str, items: Iterable[Any], tail: Callable[[], Mapping[str, Any]]
+) -> None:
+    """Print a JSON object on one line: `head`, an array `name` whose items come as they come, then what `tail` returns.
+
+    Neither head nor tail is empty.
+    """
+    print(f"{_compact(head)[:-1]},{_compact(name)}:", end="")
+    _write_array(items)
+    print("," + _compact(tail())[1:], flush=True)
+
+
+def _write_array(items: Iterable[Any]) -> None:
+    print("[", end="")
+    for number, item in enumerate(items):
+        print("," * bool(number) + _compact(item), end="")
+    print("]", end="")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def say(text: str) -> None:
     """Print one line to standard output."""
     print(_safe(text), flush=True)
+
+
+def row(text: str) -> None:
+    """Print one of very many lines to standard output."""
+    print(_safe(text))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
@@ -115,7 +149,7 @@ def show_error(error: BaseException, as_json: bool) -> int:
     code = exit_code(error)
     if as_json:
         body = {"error": type(error).__name__, "message": str(error), "hint": hint, "exitCode": code}
-        print(json.dumps(body, separators=(",", ":")), file=sys.stderr, flush=True)
+        print(_compact(body), file=sys.stderr, flush=True)
         return code
     print(f"wain: {_safe(str(error))}", file=sys.stderr)
     if hint:

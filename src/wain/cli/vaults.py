@@ -10,10 +10,11 @@ from wain.base.ids import short
 from wain.base.sizes import format_bytes
 from wain.cli import render
 from wain.cli.config import path_of
-from wain.cli.options import DataBox, Json
+from wain.cli.options import DataBox, Json, slice_of
 from wain.cli.parts import Parts, is_vault
 from wain.cli.points import point_json
 from wain.cli.progress import open_progress
+from wain.pack.slices import WHOLE, parse_slice
 
 if TYPE_CHECKING:
     from wain.vault.checking import CheckReport
@@ -87,6 +88,7 @@ def show(context: typer.Context, url: _Url = "", databox: DataBox = "", json: Js
 def verify(
     context: typer.Context,
     url: _Url = "",
+    part: Annotated[str, typer.Argument(metavar="[N/T]", help="Of the packs, only the N-th of T slices.")] = "",
     read_data: Annotated[
         bool, typer.Option("--read-data", help="Read every byte from the medium. A vault always does.")
     ] = True,
@@ -95,8 +97,9 @@ def verify(
 ) -> int:
     """Read every file of a vault from the medium and check every bit, without keys."""
     assert read_data, "there is no flag that turns it off"
+    url, wanted = slice_of(url, part)
     with open_progress() as progress:
-        report = Parts.of(context).vault(url, databox).verify(progress)
+        report = Parts.of(context).vault(url, databox).verify(progress, wanted or WHOLE)
     return _show_check(report, json)
 
 
@@ -109,13 +112,8 @@ def scrub(
     json: Json = False,
 ) -> int:
     """Check one slice of all packs, and set damaged ones aside so that they can be healed."""
-    from wain.vault.checking import Slice
-
-    number, _, total = part.partition("/")
-    if not (number.isdecimal() and total.isdecimal()):
-        raise Refused(f"{part!r} is not a slice", "Write n/t with 1 <= n <= t, for example --slice 1/30.")
     with open_progress() as progress:
-        report = Parts.of(context).vault(url, databox).scrub(Slice(int(number), int(total)), progress)
+        report = Parts.of(context).vault(url, databox).scrub(parse_slice(part), progress)
     return _show_check(report, json)
 
 

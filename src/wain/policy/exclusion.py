@@ -42,16 +42,18 @@ class _Rules:
 class Exclusions:
     """Compiled patterns. False when there are none, so that a hot loop may skip the question.
 
+    A search asks the same questions in the same language; `what` is the word for a pattern in refusals.
+
     Raises:
         Refused: a pattern is empty, too long, unfinished, or begins with `!` (nothing is taken back in here).
     """
 
     __slots__ = ("_directories", "_others", "_some")
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    def __init__(self, patterns: Iterable[str], what: str = "exclusion") -> None:
         given = tuple(patterns)
         for pattern in given:
-            _check(pattern)
+            _check(pattern, what)
         self._some = bool(given)
         self._directories = _compile([pattern.rstrip("/") for pattern in given])
         self._others = _compile([pattern for pattern in given if not pattern.endswith("/")])
@@ -64,22 +66,20 @@ class Exclusions:
         return self._some and (self._directories if is_directory else self._others).match(path)
 
 
-def _check(pattern: str) -> None:
+def _check(pattern: str, what: str) -> None:
     if not pattern.strip("/"):
-        raise Refused(f"the exclusion {pattern!r} names nothing", _HINT)
+        raise Refused(f"the {what} {pattern!r} names nothing", _HINT)
     if len(pattern) > PATTERN_CAP_CHARS:
-        raise Refused(
-            f"an exclusion has {len(pattern):,} characters; at most {PATTERN_CAP_CHARS:,} are accepted", _HINT
-        )
+        raise Refused(f"the {what} has {len(pattern):,} characters; at most {PATTERN_CAP_CHARS:,} are accepted", _HINT)
     if pattern.startswith("!"):
-        raise Refused(f"the exclusion {pattern!r} begins with '!'", r"Write \! for a name that begins with it.")
+        raise Refused(f"the {what} {pattern!r} begins with '!'", r"Write \! for a name that begins with it.")
     if "//" in pattern:
-        raise Refused(f"the exclusion {pattern!r} has a doubled slash and would match nothing", _HINT)
+        raise Refused(f"the {what} {pattern!r} has a doubled slash and would match nothing", _HINT)
     try:
         pattern.encode("utf-8", "surrogateescape")
         re.compile(_path_regex(pattern.rstrip("/")))
     except (UnicodeEncodeError, re.error):
-        raise Refused(f"the exclusion {pattern!r} is not a pattern", _HINT) from None
+        raise Refused(f"the {what} {pattern!r} is not a pattern", _HINT) from None
 
 
 def _compile(patterns: list[str]) -> _Rules:

@@ -1,7 +1,4 @@
-"""Verification and scrub: every byte from the medium, without any key, named to the leaf.
-
-Slices are deterministic: `n` of `t` by the first bytes of the pack's id, so that `t` runs see every pack once.
-"""
+"""Verification and scrub: every byte from the medium, without any key, named to the leaf."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +6,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from wain.base.errors import Corrupt, DataError, Refused
+from wain.base.errors import Corrupt, DataError
 from wain.base.ids import PackId, RegistrationId
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
+from wain.pack.slices import Slice
 from wain.pack.verify import finding
 from wain.vault.adopting import adopt, check_fact, stored_facts, stored_ids
 from wain.vault.catalog import scrubs
@@ -32,29 +30,6 @@ _PAGE: Final = """
 SELECT pack, stored_bytes FROM packs WHERE registration = :rid AND pack > :last ORDER BY pack LIMIT :limit
 """
 _NEWER: Final = "ON CONFLICT (registration, pack) DO UPDATE SET verified_at = excluded.verified_at"
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Part `n` (from 1) of `t` of all packs.
-
-    Raises:
-        Refused: not 1 <= n <= t <= 65,536.
-    """
-
-    n: int = 1
-    t: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.n <= self.t <= 1 << 16:
-            raise Refused(f"{self.n}/{self.t} is not a slice", "Write n/t with 1 <= n <= t, for example 1/30.")
-
-    def holds(self, pack: PackId) -> bool:
-        """Tell whether a pack belongs to this slice."""
-        return int.from_bytes(pack[:4], "big") % self.t == self.n - 1
-
-
-WHOLE: Final = Slice()
 
 
 class FindingKind(Enum):

@@ -16,6 +16,7 @@ from wain.base.ids import DeviceId, PackId, PointId, RegistrationId, SeedId
 from wain.base.moment import from_ns
 from wain.base.progress import Progress, Silent
 from wain.keys import signing
+from wain.pack.slices import WHOLE, Slice
 from wain.policy.retention import Retention
 from wain.storage.api import Objects, PageBlobs
 from wain.storage.directory import DirectoryObjects
@@ -24,7 +25,7 @@ from wain.tree.receipt import decode_receipt
 from wain.vault import enrolling, expiring, importing, points, storing
 from wain.vault.adopting import adopt, keep
 from wain.vault.catalog import Catalog, seeds
-from wain.vault.checking import WHOLE, Check, CheckReport, Slice
+from wain.vault.checking import Check, CheckReport
 from wain.vault.collect import CollectOptions, CollectReport, collect
 from wain.vault.columns import CatalogDamaged, our_row
 from wain.vault.comparing import check_schema
@@ -256,12 +257,13 @@ class Vault:
         """Condemn unneeded packs, and delete those whose grace has passed."""
         return collect(self._site, CollectOptions() if options is None else options)
 
-    def verify(self, progress: Progress | None = None, *, set_aside: bool = False) -> CheckReport:
+    def verify(self, progress: Progress | None = None, part: Slice = WHOLE, *, set_aside: bool = False) -> CheckReport:
         """Read every file from the medium and check every bit; findings are named to the leaf.
 
-        Packs, records, the key, the catalog against the objects, and files that are no part of a vault.
+        Packs (those of one slice, when one is given), records, the key, the catalog against the objects, and files
+        that are no part of a vault.
         """
-        return Check(self._site, WHOLE, progress or Silent(), set_aside=set_aside).run_whole(self._root)
+        return Check(self._site, part, progress or Silent(), set_aside=set_aside).run_whole(self._root)
 
     def scrub(self, part: Slice, progress: Progress | None = None) -> CheckReport:
         """Check one slice of the packs, and set damaged ones aside so that they can be healed."""

@@ -16,9 +16,9 @@ from unit.vault.ground import Failing, Ground, Shipment, commit, damage, put, pu
 from wain.base.errors import RemoteError, WriteFailed
 from wain.base.progress import Silent
 from wain.keys import signing
+from wain.pack.slices import Slice
 from wain.policy.retention import Retention
 from wain.vault.catalog import Catalog
-from wain.vault.checking import Slice
 from wain.vault.collect import CollectOptions
 from wain.vault.service import Vault
 

@@ -10,10 +10,11 @@ import pytest
 
 from unit.vault.ground import commit, put_pack
 from wain.base.errors import DataError, Refused, WriteFailed
+from wain.pack.slices import Slice
 from wain.pack.verify import finding
 from wain.policy.retention import Retention
 from wain.vault.catalog import Catalog, packs
-from wain.vault.checking import FindingKind, Slice
+from wain.vault.checking import FindingKind
 from wain.vault.columns import CatalogDamaged
 from wain.vault.key import KeyDamaged, check_key, load_signer
 from wain.vault.lock import VaultBusy, WriteLock
