@@ -14,9 +14,14 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one command took. `peak_bytes` is the largest resident set of it or of any process it waited for."""
+    """What one command took. `peak_bytes` is the largest resident set of it or of any process it waited for.
+
+    `cpu_seconds` is the processor time of all of them, in user and in kernel mode: wall time also counts what else the
+    machine was doing.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     output: str
 
@@ -52,7 +57,7 @@ def measure(command: Sequence[str], place: Place, codes: Sequence[int] = (0,)) -
     if process.returncode not in codes:
         raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{text[-2000:]}")
     # The kernel counts in KiB.
-    return Measured(seconds, usage.ru_maxrss * 1024, text)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
 
 
 def stored_bytes(root: str) -> int:

@@ -1,7 +1,8 @@
 """Wain, restic and borg side by side, A B C A B C: first backup, unchanged backup, restore; medians and ratios.
 
-Corpora: over 100,000 small files out of /usr, and one 4 GB half-compressible file. A tool that is missing is skipped
-by name. `--scale 0.01` makes a quick try of it; `--json FILE` keeps the figures.
+Corpora: over 100,000 small files out of /usr, and one 4 GB half-compressible file. Limits are measured beside them:
+`zstd -3 -T0` of the large file, `find -printf` over the small ones. A tool that is missing is skipped by name.
+`--scale 0.01` makes a quick try of it; `--json FILE` keeps the figures, `--markdown FILE` writes the report page.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import platform
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from benchmarks.corpora import CORPORA
-from benchmarks.measure import Failed, Measured, count, note
-from benchmarks.report import table
-from benchmarks.tools import TOOLS, Borg, Restic, Seeding, Wain, missing, version
+from benchmarks.measure import Failed, Measured, Place, count, measure, note
+from benchmarks.report import page, table
+from benchmarks.tools import LIMITS, TOOLS, Borg, Restic, Seeding, Wain, missing, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Figure:
     tool: str
     round: int
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     stored_bytes: int
     """What the repository holds afterwards."""
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
             for number in range(chosen.rounds):
                 for tool in tools:
                     figures += one_round(tool, corpus, os.path.join(work, "tool"), number)
+                figures += limits_round(corpus, work, number)
                 if "wain" in tools and not chosen.no_seed:
                     figures += seeding_round(corpus, os.path.join(work, "tool"), number)
             shutil.rmtree(corpus.root)
@@ -66,10 +70,15 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    machine = f"{platform.platform()}, {os.cpu_count()} cores, scale {chosen.scale}, {chosen.rounds} rounds"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    hardware = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+    machine = f"{hardware}, scale {chosen.scale}, {chosen.rounds} rounds"
     versions = [version(name) for name in tools]
     results = medians(figures)
     print(table(machine, versions, results))
+    if chosen.markdown:
+        with open(chosen.markdown, "w", encoding="utf-8") as file:
+            file.write(page(time.strftime("%Y-%m-%d", time.gmtime()), [machine, *versions], results))
     if chosen.json:
         with open(chosen.json, "w", encoding="utf-8") as file:
             kept = {"machine": machine, "tools": versions, "medians": results}
@@ -107,6 +116,22 @@ def one_round(tool_name: str, corpus: Corpus, work: str, number: int) -> list[Fi
     return figures
 
 
+def limits_round(corpus: Corpus, work: str, number: int) -> list[Figure]:
+    """What no backup of this corpus can beat: compressing it, or looking at every name, and nothing else."""
+    figures = []
+    for limit in LIMITS:
+        if limit.corpus != corpus.name:
+            continue
+        if shutil.which(limit.command[0]) is None:
+            note(f"skipped: {limit.name}: {limit.command[0]} is not installed")
+            continue
+        took = measure([word.format(root=corpus.root) for word in limit.command], Place(work, {}))
+        note(f"  round {number + 1}, {limit.name}: {took.seconds:.2f} s")
+        facts = (corpus.name, limit.scenario, limit.name, number)
+        figures.append(Figure(*facts, took.seconds, took.cpu_seconds, took.peak_bytes, 0))
+    return figures
+
+
 def seeding_round(corpus: Corpus, work: str, number: int) -> list[Figure]:
     """The offline road of Wain alone."""
     os.mkdir(work)
@@ -128,6 +153,7 @@ def medians(figures: list[Figure]) -> list[dict[str, str | float]]:
             "scenario": scenario,
             "tool": tool,
             "seconds": statistics.median(each.seconds for each in group),
+            "cpu_seconds": statistics.median(each.cpu_seconds for each in group),
             "peak_bytes": statistics.median(each.peak_bytes for each in group),
             "stored_bytes": statistics.median(each.stored_bytes for each in group),
         }
@@ -138,7 +164,7 @@ def medians(figures: list[Figure]) -> list[dict[str, str | float]]:
 def _figure(corpus: Corpus, scenario: str, tool: Wain | Restic | Borg, number: int, measured: Measured) -> Figure:
     note(f"  round {number + 1}, {tool.name}, {scenario}: {measured.seconds:.2f} s")
     facts = (corpus.name, scenario, tool.name, number)
-    return Figure(*facts, measured.seconds, measured.peak_bytes, tool.stored())
+    return Figure(*facts, measured.seconds, measured.cpu_seconds, measured.peak_bytes, tool.stored())
 
 
 def _check(corpus: Corpus, target: str, tool: str) -> None:
@@ -165,4 +191,5 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--no-seed", action="store_true", help="leave the device, copy and import scenario out")
     parser.add_argument("--work", default=None, help="a directory with some 30 GB of room (default: the temporary one)")
     parser.add_argument("--json", default=None, metavar="FILE")
+    parser.add_argument("--markdown", default=None, metavar="FILE", help="write the report page (docs/benchmarks.md)")
     return parser.parse_args(arguments)

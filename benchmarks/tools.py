@@ -162,6 +162,27 @@ class Seeding(Wain):
         return {"write device": written, "data copy": copied, "import": self.back_up()}
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A command that does one part of a scenario and nothing else. `{root}` stands for the corpus."""
+
+    name: str
+    corpus: str
+    scenario: str
+    command: tuple[str, ...]
+
+
+LIMITS = (
+    Limit(
+        "zstd -3 -T0",
+        "large file",
+        "first backup",
+        ("zstd", "-3", "-T0", "-q", "-f", "-o", "/dev/null", "{root}/large"),
+    ),
+    Limit("find -printf", "small files", "unchanged backup", ("find", "{root}", "-printf", "%p %s %T@ %C@ %i\n")),
+)
+
+
 TOOLS: dict[str, type[Wain] | type[Restic] | type[Borg]] = {"wain": Wain, "restic": Restic, "borg": Borg}
 
 

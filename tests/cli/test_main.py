@@ -103,7 +103,8 @@ def test_ctrl_c_is_calm(tmp_path: Path) -> None:
     os.mkfifo(fifo)  # Reading it waits for a writer that never comes.
     args = ["register", "--vault", f"{tmp_path}/vault", "--passphrase-file", str(fifo), "--recovery-key-file", "/x"]
     environ = {**os.environ, "WAIN_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-m", "wain.cli.main", *args]
+    # Whoever runs the tests in the background has the signal ignored, and so would the command.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "wain.cli.main", *args]
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
         for _ in range(600):
             if (tmp_path / "home" / "agent" / "lock").exists():
