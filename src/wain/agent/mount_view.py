@@ -118,7 +118,7 @@ class MountView:
         root = view.root()
         moment = to_ns(folder.point.received_at)
         root = replace(root, stat=replace(root.stat, mtime_ns=moment, ctime_ns=moment))
-        here, node = stem, Node(root, _inode(path if not names else _ROOT), view)
+        here, node = stem, Node(root, _inode(_ROOT), view)
         for name in names:
             here += b"/" + name
             known = self._known.get(here)

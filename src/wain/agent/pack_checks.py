@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from wain.agent.home import AgentHome
 from wain.base.codec import Decoder, Encoder
-from wain.base.errors import Corrupt, DataError, Malformed, WainError
+from wain.base.errors import Corrupt, Malformed, WainError
 from wain.base.ids import HASH_BYTES, UUID_BYTES, PackId, RegistrationId
 from wain.base.moment import from_ns, to_ns
 from wain.tree.manifest import MAX_PACKS, PackRef
@@ -95,11 +95,11 @@ def _check(check: PackCheck) -> None:
 
 
 def load_checks(home: AgentHome, rid: RegistrationId) -> dict[PackId, PackCheck]:
-    """Return what is remembered of a registration's packs: nothing when the file is lost, damaged or another's."""
-    body = home.pack_checks()
+    """Return what is remembered of a registration's packs: nothing when the file cannot be read or is another's."""
     try:
+        body = home.pack_checks()
         owner, checks = decode_checks(body) if body is not None else (rid, {})
-    except DataError:
+    except WainError:
         return {}
     return checks if owner == rid else {}
 
