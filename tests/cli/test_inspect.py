@@ -6,8 +6,8 @@ from pathlib import Path
 import wain
 from wain.cli.explain import FORMATS
 
-INNER = {b"WAINFOOT"}
-"""Magics that never begin a file: the last page of a pack."""
+INNER = {b"WAINFOOT", b"WAINHEND"}
+"""Magics that never begin a file: the last page of a pack, the tail of a walk's memory."""
 
 
 def test_every_magic_in_the_rooms_is_known() -> None:
