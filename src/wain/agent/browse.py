@@ -59,6 +59,8 @@ class PointView:
         self._pieces: OrderedDict[ChunkId, Sequence[Entry]] = OrderedDict()
         self._tables: list[IndexTable] = []
         self._rebuilt: dict[ChunkId, Location] = {}
+        self._asked_packs = False
+        self._on_the_road: StillTravelling | None = None
         self._load_index()
 
     def __enter__(self) -> Self:
@@ -107,10 +109,13 @@ class PointView:
             return IndexTable(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def _rebuild(self) -> None:
-        """Make up for a lost index: every pack also knows its own chunks."""
+        """Make up for an index that is lost, or does not know a chunk: every pack also knows its own."""
+        self._asked_packs = True
         useful = [ref for ref in self.packs.refs.values() if ref.kind is not ChunkType.INDEX]
         for ref, presence in self.packs.presence(useful):
             if presence is not Presence.IN_VAULT:
+                if presence is Presence.IN_TRANSIT:
+                    self._on_the_road = StillTravelling(ref.id, self.packs.travelling)
                 continue
             try:
                 chunks = self.packs.reader(ref.id).index.chunks
@@ -118,25 +123,36 @@ class PointView:
                 self.index_damage.append(error)
                 continue
             for one in chunks:
-                self._rebuilt[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
+                if self._in_tables(one.chunk) is None:
+                    self._rebuilt[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
+
+    def _in_tables(self, chunk: ChunkId) -> Location | None:
+        for table in reversed(self._tables):
+            found = table.find(chunk)
+            if found is not None and found.pack in self.packs.refs:
+                return found
+        return None
 
     def locate(self, chunk: ChunkId) -> Location:
         """Return where a chunk lies; with several places, the newest that belongs to the point.
 
+        The index names one place for each chunk. When that pack does not belong to the point, another one of its packs
+        holds the chunk as well (it was stored again while that one was thought lost): then the packs are asked.
+
         Raises:
-            Missing: nowhere. StillTravelling: nowhere, but a part of the index is on a device.
+            Missing: nowhere. StillTravelling: nowhere, but a part of the index, or a pack, is on a device.
         """
-        refs = self.packs.refs
-        for table in reversed(self._tables):
-            found = table.find(chunk)
-            if found is not None and found.pack in refs:
-                return found
-        rebuilt = self._rebuilt.get(chunk)
-        if rebuilt is not None:
-            return rebuilt
+        found = self._in_tables(chunk)
+        if found is None and not self._asked_packs:
+            self._rebuild()
+        found = found or self._rebuilt.get(chunk)
+        if found is not None:
+            return found
         for error in self.index_damage:
             if isinstance(error, StillTravelling):
                 raise error
+        if self._on_the_road is not None:
+            raise self._on_the_road
         raise Missing(f"chunk {chunk.hex()} in the index")
 
     def index_items(self) -> Iterator[tuple[ChunkId, Location]]:

@@ -6,9 +6,10 @@ from unit.agent.points import KEY, NAMER, RID, PointBuilder, falsely, stat
 from wain.agent.browse import PointView, split_path
 from wain.agent.point_packs import StillTravelling
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Missing, Refused
-from wain.base.ids import ChunkId, SeedId
+from wain.base.ids import ChunkId, PackId, SeedId
 from wain.chunk.names import ChunkType
 from wain.keys.secret import Secret, restore_key
+from wain.pack.index import IndexTable, Location, encode_index
 from wain.tree.entry import Content, Entry, Kind
 
 
@@ -145,6 +146,26 @@ def test_a_lost_index_is_rebuilt_from_the_packs() -> None:
     assert view.index_damage
     assert all(isinstance(error, DataError) for error in view.index_damage)
     assert len(list(view.walk())) == 9
+
+
+def test_a_chunk_that_the_index_puts_elsewhere_is_found_in_the_packs_of_the_point() -> None:
+    """It was stored a second time while its first pack was thought lost; merged tables name the second one alone."""
+    make = PointBuilder()
+    point = make.finish([make.file(b"file", b"stored twice"), make.file(b"other", b"stored once")])
+    view = PointView(make.vault, RID, point, KEY, NAMER)
+    chunk = NAMER.name(ChunkType.DATA, b"stored twice")
+    elsewhere = [
+        (each, replace_pack(at) if each == chunk else at) for table in view._tables for each, at in table.items()
+    ]
+    view._tables = [IndexTable(encode_index(elsewhere))]
+    assert view.read_chunk(ChunkType.DATA, chunk) == b"stored twice"
+    assert list(view._rebuilt) == [chunk], "what the tables know is not remembered twice"
+    with pytest.raises(Missing):
+        view.locate(ChunkId(b"n" * 32))
+
+
+def replace_pack(at: Location) -> Location:
+    return at._replace(pack=PackId(b"e" * 32))
 
 
 def test_an_index_on_the_road_says_so() -> None:
