@@ -2,30 +2,26 @@
 
 from collections.abc import Sequence
 
-Row = dict[str, str | float]
+from benchmarks.figures import Figure, Ratios, beside_limits, ratios, steps
 
 
-def table(machine: str, versions: Sequence[str], rows: Sequence[Row]) -> str:
-    """Return the report: a table for each corpus and scenario, with Wain's ratio to each peer."""
-    lines = [machine, *versions]
-    for corpus, scenario in dict.fromkeys((str(row["corpus"]), str(row["scenario"])) for row in rows):
-        group = [row for row in rows if (row["corpus"], row["scenario"]) == (corpus, scenario)]
-        own = next((row for row in group if row["tool"] == "wain"), None)
-        lines += ["", f"{corpus}, {scenario}"]
-        lines.append(f"  {'':<10}{'seconds':>10}{'stored MB':>12}{'peak MB':>10}   wain takes")
-        for row in group:
+def table(heads: Sequence[str], figures: Sequence[Figure]) -> str:
+    """Return the report: a table for each scenario and step, with Wain's ratio to each peer and each limit."""
+    lines = list(heads)
+    for (scenario, step), group in steps(figures).items():
+        lines += ["", f"{scenario}, {step}"]
+        lines.append(f"  {'':<18}{'seconds':>10}{'CPU s':>10}{'stored MB':>12}{'peak MB':>10}   wain takes")
+        for each in group:
+            stored = f"{each.stored_bytes / 1e6:.1f}" if each.stored_bytes else ""
+            peak = f"{each.peak_bytes / 1e6:.0f}" if each.peak_bytes else ""
             lines.append(
-                f"  {row['tool']:<10}{float(row['seconds']):>10.2f}{float(row['stored_bytes']) / 1e6:>12.1f}"
-                f"{float(row['peak_bytes']) / 1e6:>10.0f}   {_ratios(own, row)}"
+                f"  {each.tool:<18}{each.seconds:>10.2f}{each.cpu_seconds:>10.2f}{stored:>12}"
+                f"{peak:>10}   {_words(ratios(group, each))}".rstrip()
             )
-    return "\n".join(lines)
+    limits = beside_limits(figures)
+    return "\n".join([*lines, "", *limits] if limits else lines)
 
 
-def _ratios(own: Row | None, peer: Row) -> str:
-    if own is None or own is peer or peer["tool"] == "wain seed":
-        return ""
-    parts = []
-    for field, word in (("seconds", "time"), ("stored_bytes", "stored"), ("peak_bytes", "memory")):
-        if float(peer[field]):
-            parts.append(f"{float(own[field]) / float(peer[field]):.2f} x {word}")
-    return ", ".join(parts)
+def _words(ratio: Ratios) -> str:
+    named = {"time": ratio.seconds, "CPU": ratio.cpu_seconds, "stored": ratio.stored_bytes, "memory": ratio.peak_bytes}
+    return ", ".join(f"{each:.2f} x {word}" for word, each in named.items() if each is not None)
