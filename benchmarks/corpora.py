@@ -1,5 +1,6 @@
-"""What is backed up: made from what a Debian machine has, and by seeded dice. `edits` has the versions of a source tree."""
+"""What is backed up, made from what a Debian machine has and by seeded dice; `edits` has successive versions."""
 
+import itertools
 import os
 import random
 import shutil
@@ -77,8 +78,8 @@ def _phrases(dice: random.Random) -> list[bytes]:
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     weights = [12, 9, 8, 8, 7, 7, 6, 6, 6, 4, 4, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0.2, 0.1, 0.1, 0.1]
     words = ["".join(dice.choices(letters, weights, k=dice.randint(2, 9))) for _ in range(6000)]
-    commonness = [1 / rank for rank in range(1, len(words) + 1)]
-    return [(" ".join(dice.choices(words, commonness, k=3)) + " ").encode() for _ in range(20_000)]
+    commonness = list(itertools.accumulate(1 / rank for rank in range(1, len(words) + 1)))
+    return [(" ".join(dice.choices(words, cum_weights=commonness, k=3)) + " ").encode() for _ in range(20_000)]
 
 
 def _text(dice: random.Random, phrases: list[bytes]) -> bytes:

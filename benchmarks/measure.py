@@ -17,8 +17,8 @@ class Failed(Exception):
 class Measured:
     """What one command took.
 
-    `cpu_seconds` is user and system time, of it and of all processes it waited for. `peak_bytes` is the largest resident
-    set of any one of them, and never less than this process's own: the kernel counts from before the exec.
+    `cpu_seconds` is user and system time, of it and of all processes it waited for. `peak_bytes` is the largest
+    resident set of any one of them, and never less than this process's own: the kernel counts from before the exec.
     """
 
     seconds: float
@@ -92,7 +92,7 @@ def count(root: str) -> tuple[int, int]:
 
 
 def apart(work: Callable[..., None], *arguments: object) -> None:
-    """Call a function in a process of its own: what it holds in memory must not count as the peak of a later command."""
+    """Call a function in a process of its own: what it holds in memory must not become the peak of later commands."""
     process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
     process.start()
     process.join()
