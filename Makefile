@@ -3,7 +3,7 @@
 #   make demo SOURCE=/usr/share   the whole story on real files, in a temporary home (KEEP=DIR keeps it)
 #   make test                     linters, types, import rules and tests
 #   make check                    the same without the tests
-#   make bench                    Wain, restic and borg side by side
+#   make bench                    Wain and its peers side by side; python -m benchmarks SCENARIO... for single ones
 #   make lock                     resolve the dependencies again (needs uv)
 #   make clean                    remove what the targets above have made
 

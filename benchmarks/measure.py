@@ -1,10 +1,11 @@
-"""One command, measured: wall time, peak memory, exit code."""
+"""One command, measured: wall time, processor time, peak memory, exit code."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -14,16 +15,24 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one command took. `peak_bytes` is the largest resident set of it or of any process it waited for.
+    """What one command took.
 
-    `cpu_seconds` is the processor time of all of them, in user and in kernel mode: wall time also counts what else the
-    machine was doing.
+    `cpu_seconds` is user and system time, of it and of all processes it waited for. `peak_bytes` is the largest
+    resident set of any one of them, and never less than this process's own: the kernel counts from before the exec.
     """
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
-    output: str
+
+
+def together(parts: Sequence[Measured]) -> Measured:
+    """Return what commands took that ran one after the other: times added, the highest peak."""
+    return Measured(
+        sum(each.seconds for each in parts),
+        sum(each.cpu_seconds for each in parts),
+        max(each.peak_bytes for each in parts),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ def measure(command: Sequence[str], place: Place, codes: Sequence[int] = (0,)) -
     if process.returncode not in codes:
         raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{text[-2000:]}")
     # The kernel counts in KiB.
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def stored_bytes(root: str) -> int:
@@ -80,6 +89,15 @@ def count(root: str) -> tuple[int, int]:
                 files += 1
                 total += os.path.getsize(path)
     return files, total
+
+
+def apart(work: Callable[..., None], *arguments: object) -> None:
+    """Call a function in a process of its own: what it holds in memory must not become the peak of later commands."""
+    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{work.__name__} ended with {process.exitcode}")
 
 
 def note(text: str) -> None:

@@ -1,195 +1,98 @@
-"""Wain, restic and borg side by side, A B C A B C: first backup, unchanged backup, restore; medians and ratios.
+"""Wain and its peers side by side, in turn, A B C A B C; medians, and Wain's ratios to each peer and each limit.
 
-Corpora: over 100,000 small files out of /usr, and one 4 GB half-compressible file. Limits are measured beside them:
-`zstd -3 -T0` of the large file, `find -printf` over the small ones. A tool that is missing is skipped by name.
-`--scale 0.01` makes a quick try of it; `--json FILE` keeps the figures, `--markdown FILE` writes the report page.
+Without a name the scenarios `small` and `large` are measured. A tool or a limit whose program is missing is left out by
+name. `--scale 0.01` makes a quick try; `--markdown docs/benchmarks.md` writes the report page; `--json FILE` keeps the
+figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
-import statistics
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
 
-from benchmarks.corpora import CORPORA
-from benchmarks.measure import Failed, Measured, Place, count, measure, note
-from benchmarks.report import page, table
-from benchmarks.tools import LIMITS, TOOLS, Borg, Restic, Seeding, Wain, missing, version
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One tool's one scenario on one corpus, in one round."""
-
-    corpus: str
-    scenario: str
-    tool: str
-    round: int
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    stored_bytes: int
-    """What the repository holds afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """One source directory, and what a restore of it must hold."""
-
-    name: str
-    root: str
-    files: int
-    bytes: int
+from benchmarks.figures import medians
+from benchmarks.machine import machine_class
+from benchmarks.measure import Failed, note
+from benchmarks.page import Run, page
+from benchmarks.report import table
+from benchmarks.rounds import Bench
+from benchmarks.scenarios import DEFAULT, SCENARIOS, Scenario, named
+from benchmarks.tools import TOOLS, missing, version
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and report."""
     chosen = _parse(arguments)
-    tools = [name for name in chosen.tools.split(",") if _usable(name)]
+    scenarios = [_scenario(word) for word in chosen.scenarios or DEFAULT]
+    wanted = [_tool(word) for word in chosen.tools.split(",") if word]
     work = tempfile.mkdtemp(prefix="wain-bench-", dir=chosen.work)
-    figures: list[Figure] = []
+    bench = Bench(work, [], chosen.scale, chosen.rounds, not chosen.no_seed)
+    for name in wanted:
+        reason = missing(name)
+        bench.leave_out(name, reason) if reason else bench.tools.append(name)
+    versions = [version(name) for name in bench.tools]
     try:
-        for name in chosen.corpora.split(","):
-            corpus = make(name, work, chosen.scale)
-            for number in range(chosen.rounds):
-                for tool in tools:
-                    figures += one_round(tool, corpus, os.path.join(work, "tool"), number)
-                figures += limits_round(corpus, work, number)
-                if "wain" in tools and not chosen.no_seed:
-                    figures += seeding_round(corpus, os.path.join(work, "tool"), number)
-            shutil.rmtree(corpus.root)
+        for scenario in scenarios:
+            bench.measure(scenario)
     except Failed as failed:
         note(f"stopped: {failed}")
         return 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    hardware = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
-    machine = f"{hardware}, scale {chosen.scale}, {chosen.rounds} rounds"
-    versions = [version(name) for name in tools]
-    results = medians(figures)
-    print(table(machine, versions, results))
-    if chosen.markdown:
-        with open(chosen.markdown, "w", encoding="utf-8") as file:
-            file.write(page(time.strftime("%Y-%m-%d", time.gmtime()), [machine, *versions], results))
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as file:
-            kept = {"machine": machine, "tools": versions, "medians": results}
-            json.dump({**kept, "figures": [asdict(each) for each in figures]}, file, indent=1)
+    date = datetime.now(UTC).date().isoformat()
+    machine = f"{machine_class()}; scale {chosen.scale:g}, rounds: {chosen.rounds}"
+    _report(Run(date, machine, versions, bench.left_out, scenarios, _command(chosen, scenarios)), bench, chosen)
     return 0
 
 
-def make(name: str, work: str, scale: float) -> Corpus:
-    """Make a corpus and read it once, so that every tool finds it in the page cache."""
-    note(f"making the corpus: {name}")
-    root = os.path.join(work, "corpus")
-    CORPORA[name](root, scale)
-    files, total = count(root)
-    for folder, _, names in os.walk(root):
-        for each in names:
-            with open(os.path.join(folder, each), "rb") as file:
-                while file.read(1 << 20):
-                    pass
-    note(f"  {files:,} files, {total / 1e6:,.0f} MB")
-    return Corpus(name, root, files, total)
+def _report(run: Run, bench: Bench, chosen: argparse.Namespace) -> None:
+    results = medians(bench.figures)
+    print(table([run.date, run.machine, *run.versions, *(f"left out: {each}" for each in run.left_out)], results))
+    if chosen.markdown:
+        with open(chosen.markdown, "w", encoding="utf-8") as file:
+            file.write(page(run, results))
+    if chosen.json:
+        facts = {"date": run.date, "machine": run.machine, "tools": run.versions, "left_out": run.left_out}
+        kept = {"medians": [asdict(each) for each in results], "figures": [asdict(each) for each in bench.figures]}
+        with open(chosen.json, "w", encoding="utf-8") as file:
+            json.dump({**facts, **kept}, file, indent=1)
 
 
-def one_round(tool_name: str, corpus: Corpus, work: str, number: int) -> list[Figure]:
-    """First backup, unchanged backup and restore by one tool, in a fresh repository."""
-    os.mkdir(work)
-    tool: Wain | Restic | Borg = TOOLS[tool_name](work, corpus.root)
-    tool.prepare()
-    backups = ("first backup", "unchanged backup")
-    figures = [_figure(corpus, scenario, tool, number, tool.back_up()) for scenario in backups]
-    target = os.path.join(work, "restored")
-    os.mkdir(target)
-    figures.append(_figure(corpus, "restore", tool, number, tool.restore(target)))
-    _check(corpus, target, tool_name)
-    shutil.rmtree(work)
-    return figures
+def _command(chosen: argparse.Namespace, scenarios: Sequence[Scenario]) -> str:
+    """Return the command that makes the page, without this machine's places."""
+    short = {scenario.name: word for word, scenario in SCENARIOS.items()}
+    words = [".venv/bin/python -m benchmarks", *(short[scenario.name] for scenario in scenarios)]
+    words += [f"--rounds {chosen.rounds}", f"--scale {chosen.scale:g}", f"--tools {chosen.tools}"]
+    words += ["--no-seed"] if chosen.no_seed else []
+    return " ".join([*words, "--markdown docs/benchmarks.md"])
 
 
-def limits_round(corpus: Corpus, work: str, number: int) -> list[Figure]:
-    """What no backup of this corpus can beat: compressing it, or looking at every name, and nothing else."""
-    figures = []
-    for limit in LIMITS:
-        if limit.corpus != corpus.name:
-            continue
-        if shutil.which(limit.command[0]) is None:
-            note(f"skipped: {limit.name}: {limit.command[0]} is not installed")
-            continue
-        took = measure([word.format(root=corpus.root) for word in limit.command], Place(work, {}))
-        note(f"  round {number + 1}, {limit.name}: {took.seconds:.2f} s")
-        facts = (corpus.name, limit.scenario, limit.name, number)
-        figures.append(Figure(*facts, took.seconds, took.cpu_seconds, took.peak_bytes, 0))
-    return figures
+def _scenario(word: str) -> Scenario:
+    found = named(word)
+    if found is None:
+        raise SystemExit(f"unknown scenario {word}; known are {', '.join(SCENARIOS)}")
+    return found
 
 
-def seeding_round(corpus: Corpus, work: str, number: int) -> list[Figure]:
-    """The offline road of Wain alone."""
-    os.mkdir(work)
-    tool = Seeding(work, corpus.root)
-    tool.prepare()
-    figures = [_figure(corpus, step, tool, number, measured) for step, measured in tool.steps().items()]
-    shutil.rmtree(work)
-    return figures
-
-
-def medians(figures: list[Figure]) -> list[dict[str, str | float]]:
-    """Return one row for each corpus, scenario and tool: the median of its rounds."""
-    grouped: dict[tuple[str, str, str], list[Figure]] = {}
-    for each in figures:
-        grouped.setdefault((each.corpus, each.scenario, each.tool), []).append(each)
-    return [
-        {
-            "corpus": corpus,
-            "scenario": scenario,
-            "tool": tool,
-            "seconds": statistics.median(each.seconds for each in group),
-            "cpu_seconds": statistics.median(each.cpu_seconds for each in group),
-            "peak_bytes": statistics.median(each.peak_bytes for each in group),
-            "stored_bytes": statistics.median(each.stored_bytes for each in group),
-        }
-        for (corpus, scenario, tool), group in grouped.items()
-    ]
-
-
-def _figure(corpus: Corpus, scenario: str, tool: Wain | Restic | Borg, number: int, measured: Measured) -> Figure:
-    note(f"  round {number + 1}, {tool.name}, {scenario}: {measured.seconds:.2f} s")
-    facts = (corpus.name, scenario, tool.name, number)
-    return Figure(*facts, measured.seconds, measured.cpu_seconds, measured.peak_bytes, tool.stored())
-
-
-def _check(corpus: Corpus, target: str, tool: str) -> None:
-    found = count(target)
-    if found != (corpus.files, corpus.bytes):
-        raise Failed(f"{tool} restored {found} (files, bytes) where {(corpus.files, corpus.bytes)} were backed up")
-
-
-def _usable(name: str) -> bool:
-    if name not in TOOLS:
-        raise SystemExit(f"unknown tool {name}; known are {', '.join(TOOLS)}")
-    reason = missing(name)
-    if reason:
-        note(f"skipped: {name}: {reason}")
-    return not reason
+def _tool(word: str) -> str:
+    if word not in TOOLS:
+        raise SystemExit(f"unknown tool {word}; known are {', '.join(TOOLS)}")
+    return word
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"any of {', '.join(SCENARIOS)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the corpora; 1 is the real thing")
     parser.add_argument("--tools", default=",".join(TOOLS))
-    parser.add_argument("--corpora", default=",".join(CORPORA))
     parser.add_argument("--no-seed", action="store_true", help="leave the device, copy and import scenario out")
     parser.add_argument("--work", default=None, help="a directory with some 30 GB of room (default: the temporary one)")
+    parser.add_argument("--markdown", default=None, metavar="FILE", help="write the report page")
     parser.add_argument("--json", default=None, metavar="FILE")
-    parser.add_argument("--markdown", default=None, metavar="FILE", help="write the report page (docs/benchmarks.md)")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The tools that are compared, each as the same four words: prepare, back up, restore, stored."""
+"""Wain as a tool that is measured, on its two roads, and the table of all tools."""
 
 from __future__ import annotations
 
@@ -7,91 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from benchmarks.measure import Measured, Place, measure, stored_bytes
-
-PASSPHRASE = "a passphrase for measuring"
-
-
-class Tool(Protocol):
-    """One backup program at work in a directory of its own."""
-
-    name: str
-
-    def prepare(self) -> None:
-        """Make an empty repository. Not measured."""
-
-    def back_up(self) -> Measured:
-        """Back the source up."""
-
-    def restore(self, target: str) -> Measured:
-        """Restore the newest backup into an empty directory."""
-
-    def stored(self) -> int:
-        """Return the bytes that the repository holds."""
-
-
-@dataclass(slots=True)
-class Restic:
-    """restic with its default settings (compression auto)."""
-
-    work: str
-    source: str
-    name: str = "restic"
-
-    def _place(self) -> Place:
-        surroundings = {"RESTIC_PASSWORD": PASSPHRASE, "RESTIC_REPOSITORY": os.path.join(self.work, "repository")}
-        return Place(self.work, {**surroundings, "RESTIC_CACHE_DIR": os.path.join(self.work, "cache")})
-
-    def prepare(self) -> None:
-        """Make an empty repository."""
-        measure(["restic", "init"], self._place())
-
-    def back_up(self) -> Measured:
-        """Back the source up."""
-        return measure(["restic", "backup", "--quiet", self.source], self._place())
-
-    def restore(self, target: str) -> Measured:
-        """Restore the newest backup."""
-        return measure(["restic", "restore", "latest", "--quiet", "--target", target], self._place())
-
-    def stored(self) -> int:
-        """Return the bytes that the repository holds."""
-        return stored_bytes(os.path.join(self.work, "repository"))
-
-
-@dataclass(slots=True)
-class Borg:
-    """borg with an encrypted repository and the same compression."""
-
-    work: str
-    source: str
-    name: str = "borg"
-    made: int = 0
-
-    def _place(self, folder: str = "") -> Place:
-        base = os.path.join(self.work, "base")
-        surroundings = {"BORG_PASSPHRASE": PASSPHRASE, "BORG_REPO": os.path.join(self.work, "repository")}
-        return Place(folder or self.work, {**surroundings, "BORG_BASE_DIR": base})
-
-    def prepare(self) -> None:
-        """Make an empty repository."""
-        measure(["borg", "init", "-e", "repokey-blake2"], self._place())
-
-    def back_up(self) -> Measured:
-        """Back the source up."""
-        self.made += 1
-        return measure(["borg", "create", "--compression", "zstd,3", f"::{self.made}", self.source], self._place())
-
-    def restore(self, target: str) -> Measured:
-        """Restore the newest backup."""
-        return measure(["borg", "extract", f"::{self.made}"], self._place(target))
-
-    def stored(self) -> int:
-        """Return the bytes that the repository holds."""
-        return stored_bytes(os.path.join(self.work, "repository"))
+from benchmarks.peers import PASSPHRASE, Borg, Kopia, Restic, Rustic, Tool
 
 
 @dataclass(slots=True)
@@ -162,28 +82,14 @@ class Seeding(Wain):
         return {"write device": written, "data copy": copied, "import": self.back_up()}
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A command that does one part of a scenario and nothing else. `{root}` stands for the corpus."""
-
-    name: str
-    corpus: str
-    scenario: str
-    command: tuple[str, ...]
-
-
-LIMITS = (
-    Limit(
-        "zstd -3 -T0",
-        "large file",
-        "first backup",
-        ("zstd", "-3", "-T0", "-q", "-f", "-o", "/dev/null", "{root}/large"),
-    ),
-    Limit("find -printf", "small files", "unchanged backup", ("find", "{root}", "-printf", "%p %s %T@ %C@ %i\n")),
-)
-
-
-TOOLS: dict[str, type[Wain] | type[Restic] | type[Borg]] = {"wain": Wain, "restic": Restic, "borg": Borg}
+TOOLS: dict[str, Callable[[str, str], Tool]] = {
+    "wain": Wain,
+    "restic": Restic,
+    "borg": Borg,
+    "rustic": Rustic,
+    "kopia": Kopia,
+}
+"""Each is made from a directory to work in and the directory to back up."""
 
 
 def missing(name: str) -> str:
@@ -194,10 +100,11 @@ def missing(name: str) -> str:
 
 
 def version(name: str) -> str:
-    """Return the first line of a tool's version."""
-    words = [sys.executable, "-m", "wain.cli.main", "--version"] if name == "wain" else [name, _VERSION[name]]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    return (done.stdout.splitlines() or [f"{name}, of an unknown version"])[0]
+    """Return the first line of a tool's version, with its name."""
+    words = [sys.executable, "-m", "wain.cli.main"] if name == "wain" else [name]
+    done = subprocess.run([*words, _VERSION.get(name, "--version")], capture_output=True, text=True, check=False)
+    line = (done.stdout.splitlines() or ["of an unknown version"])[0]
+    return line if line.startswith(name) else f"{name} {line}"
 
 
-_VERSION = {"restic": "version", "borg": "--version"}
+_VERSION = {"restic": "version"}
