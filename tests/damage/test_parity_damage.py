@@ -23,6 +23,7 @@ from wain.databox.datacopy import CopyReport, CopyRows
 from wain.databox.service import DataBox
 from wain.databox.transfer import crc64
 from wain.databox.untrusted import DeviceFile
+from wain.device import appender
 from wain.device.seal import Seal
 from wain.order.order import Stage
 from wain.pageblob.parity import Strength
@@ -67,7 +68,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(appender, "GROUP_PACKS", 4)  # A group of four and one of one.
     device = tmp_path / "disk"
     databox = delivered(tmp_path / "home", device)
     sealed = seal(device, PACKS, parity=STRENGTH)

@@ -193,8 +193,8 @@ def read_small(directory_fd: int, found: Found) -> bytes | None:
     """
     name, stat = found
     try:
-        fd = os.open(name, _OPEN | os.O_NOATIME, dir_fd=directory_fd)
-    except OSError:
+        fd = _open(directory_fd, name)
+    except SourceError:
         return None
     try:
         body = _read_once(fd, stat.st_size + 1)
