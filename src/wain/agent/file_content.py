@@ -101,7 +101,7 @@ class FileContent:
                 return Stored(_EMPTY, 0)
             self._tick(len(body))
             return Stored(Content((self._pipeline.add(ChunkType.DATA, body),)), len(body))
-        extents = reader.extents(size) if sparse else ()
+        extents, size = reader.extents(size) if sparse else ((), size)
         naming = Naming(self._pipeline, self._known)
         got = 0
         for piece in reader.pieces(self._cutter, extents or ((0, size),), self._windows):
