@@ -13,8 +13,9 @@ import pytest
 from unit.agent.engine import Server, reasons
 from wain.agent import file_content, reading, tree_backup
 from wain.agent.known import KnownChunks
+from wain.agent.listing import Found
 from wain.agent.reading import FileReader, Xattrs
-from wain.agent.walk import Entered, Found
+from wain.agent.walk import Entered
 from wain.chunk.names import ChunkType
 from wain.job.job import JobState
 from wain.tree import rules
@@ -387,6 +388,7 @@ class TestChange:
         else:
             assert job.state is JobState.COMPLETED
             assert found["source/f"].kind is (Kind.SYMLINK if become == "link" else Kind.FIFO)
+        assert job.files == 0
 
     def test_a_file_that_cannot_be_read_is_named_and_the_rest_kept(self, server: Server, monkeypatch) -> None:
         for name in "abc":
