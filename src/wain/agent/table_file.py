@@ -14,7 +14,8 @@ from wain.base.sizes import MIB
 from wain.pack.index import INDEX_FIXED_BYTES, IndexTable, IndexWriter, Location
 from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, reading, writing
 
-_PIECE_BYTES: Final = 4 * MIB
+_PIECE_BYTES: Final = 64 * MIB
+"""What is hashed in one call, by all processors: a table of 50 million chunks has 2.4 GB."""
 
 
 def write_table(path: Path, entries: Iterable[tuple[ChunkId, Location]], about: tuple[int, Sequence[PackId]]) -> None:
@@ -45,7 +46,7 @@ def open_table(path: Path) -> IndexTable:
         if os.fstat(file.fileno()).st_size < INDEX_FIXED_BYTES:
             raise Truncated(str(path), want=INDEX_FIXED_BYTES, have=os.fstat(file.fileno()).st_size)
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    state = blake3()
+    state = blake3(max_threads=blake3.AUTO)
     end = len(mapped) - HASH_BYTES
     with memoryview(mapped) as view:
         for at in range(0, end, _PIECE_BYTES):
