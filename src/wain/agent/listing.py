@@ -1,8 +1,8 @@
 """Lists a directory that others are working in.
 
 A name that is replaced by renaming another over it, as editors save, may be in no listing that is read meanwhile: POSIX
-allows that, and btrfs does it (146 of 63,589 listings, 30 of them without a trace in the directory's times). So a
-directory that is at work is listed again, and what any of the listings found counts, if it is still there.
+allows that, and btrfs does it, now and then without a trace in the directory's times. So a directory that is at work is
+listed again, and what any of the listings found counts, if it is still there.
 """
 
 import contextlib
