@@ -74,7 +74,7 @@ class PageBlobs(Protocol):
     def create(self, container: str, blob: str, length: int) -> None:
         """Make a zero-filled blob of `length` bytes (a multiple of 512). The same call again changes nothing."""
 
-    def write_pages(self, container: str, blob: str, offset: int, body: bytes) -> None:
+    def write_pages(self, container: str, blob: str, offset: int, body: bytes | memoryview) -> None:
         """Write whole pages: `offset` and size are multiples of 512, at most 4 MiB (Azure, Put Page)."""
 
     def flush(self, container: str, blob: str) -> None:

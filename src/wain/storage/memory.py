@@ -124,7 +124,7 @@ class MemoryPageBlobs:
         if len(body) != length:
             raise Refused(f"page blob {container}/{blob} exists with {len(body)} bytes, not {length}")
 
-    def write_pages(self, container: str, blob: str, offset: int, body: bytes) -> None:
+    def write_pages(self, container: str, blob: str, offset: int, body: bytes | memoryview) -> None:
         """Write whole pages: `offset` and size are multiples of 512, at most 4 MiB."""
         check_pages(offset, len(body))
         pages = self._blob(container, blob)
