@@ -28,6 +28,8 @@ class Bench:
     seed: bool
     figures: list[Figure] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    alone: list[tuple[str, str]] = field(default_factory=list)
+    """Measurements of Wain alone: the command's words, and what it printed."""
 
     def measure(self, scenario: Scenario) -> None:
         """Measure one scenario in all rounds.
