@@ -57,15 +57,13 @@ class RoleRoutes:
     def _list(self, call: Call) -> Response:
         caller = self._callers.caller(call.bearer)
         scope = _scope(call)
-        where = odata.equality(call.query, ("principalId",))
-        own = where is not None and where[1].lower() == caller.object_id
-        if not own and not self._roles.may(caller, f"{_TYPE}/read", scope):
+        whose = odata.assigned_to(call.query)
+        if whose != caller.object_id and not self._roles.may(caller, f"{_TYPE}/read", scope):
             raise _denied(caller, f"{_TYPE}/read", scope)
         found = [
             each
             for each in self._identity.assignments.all()
-            if (where is None or each.principal == where[1].lower())
-            and (covers(each.scope, scope) or covers(scope, each.scope))
+            if whose in ("", each.principal) and (covers(each.scope, scope) or covers(scope, each.scope))
         ]
         return _json({"value": [_assignment(each) for each in found]})
 

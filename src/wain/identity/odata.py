@@ -10,6 +10,7 @@ TEXT_CAP: Final = 1024
 TOP: Final = range(1, 1000)
 TOP_DEFAULT: Final = 100
 _EQUAL: Final = re.compile(r"\s*(\w+)\s+eq\s+'((?:[^']|'')*)'\s*")
+_ASSIGNED: Final = re.compile(r"\s*assignedTo\('([\w-]+)'\)\s*")
 
 
 def equality(query: Mapping[str, str], allowed: tuple[str, ...]) -> tuple[str, str] | None:
@@ -26,6 +27,20 @@ def equality(query: Mapping[str, str], allowed: tuple[str, ...]) -> tuple[str, s
         names = ", ".join(f"{name} eq '...'" for name in allowed)
         raise _unsupported(f"Only these filters are supported here: {names}")
     return found[1], found[2].replace("''", "'")
+
+
+def assigned_to(query: Mapping[str, str]) -> str:
+    """Return the principal that a filter of role assignments is about: `assignedTo('id')` or `principalId eq 'id'`.
+
+    Raises:
+        GraphRefused: any other filter.
+    """
+    text = query.get("$filter", "")
+    found = _ASSIGNED.fullmatch(text) if len(text) <= TEXT_CAP else None
+    if found is not None:
+        return found[1].lower()
+    where = equality(query, ("principalId",))
+    return where[1].lower() if where else ""
 
 
 def selected(query: Mapping[str, str]) -> frozenset[str]:
