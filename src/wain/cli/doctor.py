@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 _LOW_BYTES: Final = GIB
 _SECRET_FILES: Final = ("agent.keys", "enrolment.json", "slots.pending")
 _OLD_DAYS: Final = 3
+_NOT_ALLOWED_CURE: Final = (
+    "Run `wain identity setup`, which leaves other keys as they are. With other tools, one of these, then retry:"
+    " (1) sign in with another account that has admin access on the subscription;"
+    " (2) if `wain identity application show` lists no key of another server: `wain identity application delete`;"
+    " (3) `wain identity certificate export --to FILE.cer`, `wain identity certificate upload FILE.cer`,"
+    " `wain identity thumbprint set THUMBPRINT`."
+)
 
 
 class Level(Enum):
@@ -45,12 +52,19 @@ class Finding:
     cure: str = ""
 
 
-def doctor(context: typer.Context, databox: DataBox = "", json: Json = False) -> int:
-    """Check home, keys, vault, policy, order, device and the newest point; each finding with its cure.
+def doctor(
+    context: typer.Context,
+    databox: DataBox = "",
+    log: Annotated[
+        str, typer.Option("--log", metavar="FILE", help="A CBUICurr log to read. Default: the agent's own.")
+    ] = "",
+    json: Json = False,
+) -> int:
+    """Check home, keys, vault, policy, order, device, sign-in and the newest point; each finding with its cure.
 
     Exit code 1 when something would stop a backup.
     """
-    findings = list(_look(Parts.of(context), databox))
+    findings = list(_look(Parts.of(context), databox, log))
     if json:
         rows = [{"level": f.level.value, "what": f.what, "seen": f.seen, "cure": f.cure} for f in findings]
         render.emit_json(rows)
@@ -62,11 +76,13 @@ def doctor(context: typer.Context, databox: DataBox = "", json: Json = False) ->
     return render.EXIT_USER if any(finding.level is Level.BAD for finding in findings) else render.EXIT_OK
 
 
-def _look(parts: Parts, databox: str) -> Iterator[Finding]:
+def _look(parts: Parts, databox: str, log: str) -> Iterator[Finding]:
     yield from _guarded("home", lambda: _home(parts))
     yield from _guarded("registration", lambda: _registration(parts))
     yield from _guarded("vault", lambda: _vault(parts, databox))
     yield from _guarded("policy", lambda: _policy(parts, databox))
+    yield from _guarded("sign-in", lambda: _sign_in(parts))
+    yield from _guarded("log", lambda: _log(parts, log))
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -94,6 +110,52 @@ def _home(parts: Parts) -> Iterator[Finding]:
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             mode = stat.S_IMODE(path.stat().st_mode)
             yield Finding(Level.BAD, "keys", f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
+
+
+def _sign_in(parts: Parts) -> Iterator[Finding]:
+    """Look at the certificate with which this server signs in for offline backup, if it has one."""
+    from wain.agent.certificates import Certificates
+    from wain.agent.offline_identity import CERTIFICATES
+    from wain.agent.offline_record import load
+
+    agent = parts.home().agent
+    record = load(agent)
+    binding = record.bindings.get(record.current_user)
+    if binding is None:
+        return
+    directory = agent / CERTIFICATES
+    for path in sorted(directory.glob("*.pem")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            yield Finding(Level.BAD, "sign-in", f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
+    found = Certificates(directory).find(binding.thumbprint)
+    if found is None:
+        seen = f"the private key of certificate {binding.thumbprint} is not on this server"
+        yield Finding(Level.BAD, "sign-in", seen, "Sign in with `wain identity setup`; another certificate is made.")
+    elif not found.is_valid(now()):
+        seen = f"{found.name} expired on {render.moment(found.ends_at)}"
+        yield Finding(Level.BAD, "sign-in", seen, "Sign in with `wain identity setup`; other servers are not affected.")
+    elif found.is_due(now()):
+        seen = f"{found.name} expires on {render.moment(found.ends_at)}"
+        yield Finding(Level.ADVICE, "sign-in", seen, "Run `wain identity certificate rotate`.")
+    else:
+        yield Finding(Level.GOOD, "sign-in", f"{found.name}, until {render.moment(found.ends_at)}")
+
+
+def _log(parts: Parts, named: str) -> Iterator[Finding]:
+    """Recognise the seed's failure in the last line of the CBUICurr log (S93 to S95), and name its workarounds."""
+    from wain.agent.ui_log import UiLog, last_line, recognise
+
+    found = (Path(named), last_line(Path(named))) if named else UiLog(parts.home().agent).last_line()
+    if found is None:
+        return
+    path, line = found
+    key_id = recognise(line)
+    if key_id is None:
+        yield Finding(Level.GOOD, "log", f"{path}: nothing known to be wrong in its last line")
+        return
+    seen = f"{path}: the key {key_id} of another certificate was not sent back as it was, so this one was refused"
+    yield Finding(Level.BAD, "log", seen, _NOT_ALLOWED_CURE)
 
 
 def _free_bytes(path: Path) -> int:

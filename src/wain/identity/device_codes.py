@@ -14,7 +14,7 @@ from wain.identity.tables import DEVICE_CODES
 from wain.storage.sql import Connection
 
 LIFETIME: Final = timedelta(minutes=15)
-INTERVAL: Final = timedelta(seconds=5)
+INTERVAL: Final = timedelta(seconds=2)
 OPEN_CAP: Final = 1000
 """Sign-ins that may be open at once."""
 CODE_CAP: Final = 256

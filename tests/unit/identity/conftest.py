@@ -1,17 +1,5 @@
-"""A served directory with people in it."""
+"""The served directory."""
 
-from collections.abc import Iterator
+from unit.identity.fixtures import served
 
-import pytest
-
-from unit.identity.people import ADA, BOB, PASSWORD
-from unit.identity.serving import Served, serve, stop
-
-
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = serve(tmp_path_factory.mktemp("served"))
-    served.identity.users.add(ADA, "Ada", PASSWORD)
-    served.identity.users.add(BOB, "Bob", PASSWORD)
-    yield served
-    stop(served)
+__all__ = ["served"]
