@@ -3,12 +3,13 @@
 Loading this module takes a while; only commands that sign in do.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 from azure.identity import CertificateCredential, DeviceCodeCredential
 
 from wain.base.errors import Refused
@@ -17,6 +18,11 @@ from wain.wire.calls import Token, Unreachable
 MICROSOFT: Final = "https://login.microsoftonline.com"
 ANY_TENANT: Final = "organizations"
 _TEXT_CAP: Final = 500
+_RETRIES: Final = 2
+"""azure-identity's own ten, each waiting longer, would take a minute to say that nobody answers."""
+# What these libraries would print about a failure on standard error, our errors say in one sentence.
+for _name in ("azure", "msal"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 Show = Callable[[str, str], None]
 """Tells a person which page to open and which code to type there."""
@@ -37,6 +43,7 @@ class Authority:
             "authority": self.url,
             "disable_instance_discovery": self.url != MICROSOFT,
             "connection_verify": self.ca_file or True,
+            "retry_total": _RETRIES,
         }
 
 
@@ -72,6 +79,8 @@ class SignIn:
         try:
             yield
         except ClientAuthenticationError as error:
+            if isinstance(error.__cause__, ServiceRequestError | ServiceResponseError):
+                raise Unreachable(self._where, str(error.__cause__).partition("\n")[0][:_TEXT_CAP]) from None
             reason = str(error.message).partition("\n")[0][:_TEXT_CAP]
             raise Refused(f"the sign-in failed: {reason}", "Sign in again, with the right account.") from None
         except AzureError as error:
@@ -79,19 +88,36 @@ class SignIn:
 
 
 def person(authority: Authority, show: Show) -> SignIn:
-    """Return a person who will sign in with a browser; `show` says where, and with which code."""
-    credential = DeviceCodeCredential(
-        tenant_id=authority.tenant,
-        prompt_callback=lambda page, code, _: show(page, code),
-        **authority.options(),
-    )
+    """Return a person who will sign in with a browser; `show` says where, and with which code.
+
+    Raises:
+        Refused: the authority's address or tenant is none.
+    """
+    with _usable():
+        credential = DeviceCodeCredential(
+            tenant_id=authority.tenant,
+            prompt_callback=lambda page, code, _: show(page, code),
+            **authority.options(),
+        )
     return SignIn(credential, authority.url)
 
 
 def server(authority: Authority, app_id: str, pem: bytes) -> SignIn:
-    """Return a server that signs in as an application, with a private key and its certificate in PEM."""
-    try:
+    """Return a server that signs in as an application, with a private key and its certificate in PEM.
+
+    Raises:
+        Refused: the authority's address or tenant is none, or the certificate cannot be used.
+    """
+    with _usable():
         credential = CertificateCredential(authority.tenant, app_id, certificate_data=pem, **authority.options())
-    except ValueError as error:
-        raise Refused(f"the certificate cannot be used: {error}", "Make another with `wain identity setup`.") from None
     return SignIn(credential, authority.url)
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """Turn azure-identity's refusal of an argument into ours."""
+    try:
+        yield
+    except ValueError as error:
+        hint = "An address begins with https://; a tenant is a GUID or a domain."
+        raise Refused(f"nobody can sign in there: {error}", hint) from None

@@ -3,6 +3,7 @@
 import base64
 import re
 import threading
+from typing import Protocol
 
 import httpx
 from azure.identity import DeviceCodeCredential
@@ -17,7 +18,13 @@ GRAPH = "https://graph.microsoft.com/.default"
 ARM = "https://management.azure.com/.default"
 
 
-def sign_in_on_the_page(client: httpx.Client, code: str, name: str, password: str = PASSWORD) -> httpx.Response:
+class Posts(Protocol):
+    """Whatever posts forms."""
+
+    def post(self, path: str, *, data: dict[str, str]) -> httpx.Response: ...
+
+
+def sign_in_on_the_page(client: Posts, code: str, name: str, password: str = PASSWORD) -> httpx.Response:
     """Type the code, then name and password."""
     asked = client.post("/devicelogin", data={"code": code})
     assert asked.status_code == 200, asked.text
