@@ -27,6 +27,9 @@ NAME: Final = "AzureOfflineBackup_"
 CERTIFICATES: Final = "certificates"
 TRIES: Final = 200
 SIGN_IN_TRIES: Final = 6
+SETTLE_ROUNDS: Final = 2
+SETTLE_SECONDS: Final = (1.0, 3.0)
+"""How often, and after how long, a key is looked for again where the service has no ETags."""
 PROOF_AUDIENCE: Final = "00000002-0000-0000-c000-000000000000"
 PROOF_FOR: Final = timedelta(minutes=10)
 _LONGEST_PAUSE: Final = 1.0
@@ -124,17 +127,25 @@ class OfflineIdentity:
             Corrupt: another certificate came back otherwise than it was sent.
         """
         entry, thumbprint = new_entry(der, name), thumbprint_of(der)
+        before: RemoteApplication | None = None
+        seen = 0
         for number in range(TRIES):
             have = graph.application(object_id)
+            if before is not None:
+                _check_kept(before, have)
             if any(key.thumbprint == thumbprint for key in have.keys):
-                return have
+                seen += 1
+                if before is None or have.etag or seen > SETTLE_ROUNDS:
+                    return have
+                # Without ETags, another server that read the list before may yet replace it: look again.
+                self._pause(random.uniform(*SETTLE_SECONDS))  # noqa: S311 - not a secret
+                continue
+            seen = 0
             try:
                 graph.set_keys(have, [*(key.raw for key in have.keys if key.thumbprint not in without), entry])
+                before = have
             except Changed:
                 self._pause(random.uniform(0, min(0.05 * (number + 1), _LONGEST_PAUSE)))  # noqa: S311 - not a secret
-                continue
-            # Where the service has no ETag, somebody may have replaced the list in between: look, and try again.
-            _check_kept(have, graph.application(object_id))
         raise Contended(NAME)
 
     def _choose(self, binding: Binding | None) -> OwnCertificate:

@@ -3,8 +3,6 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,8 +10,9 @@ import typer
 
 from wain.base.errors import WainError
 from wain.base.sizes import GIB, format_bytes
-from wain.cli import render
+from wain.cli import doctor_sign_in, render
 from wain.cli.config import path_of
+from wain.cli.finding import Finding, Level
 from wain.cli.measure import measure
 from wain.cli.options import DataBox, Json
 from wain.cli.parts import Parts, now
@@ -25,31 +24,6 @@ if TYPE_CHECKING:
 _LOW_BYTES: Final = GIB
 _SECRET_FILES: Final = ("agent.keys", "enrolment.json", "slots.pending")
 _OLD_DAYS: Final = 3
-_NOT_ALLOWED_CURE: Final = (
-    "Run `wain identity setup`, which leaves other keys as they are. With other tools, one of these, then retry:"
-    " (1) sign in with another account that has admin access on the subscription;"
-    " (2) if `wain identity application show` lists no key of another server: `wain identity application delete`;"
-    " (3) `wain identity certificate export --to FILE.cer`, `wain identity certificate upload FILE.cer`,"
-    " `wain identity thumbprint set THUMBPRINT`."
-)
-
-
-class Level(Enum):
-    """How much a finding matters. The value is what is printed."""
-
-    GOOD = "ok"
-    ADVICE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what it is, what was seen, and the cure (empty when all is well)."""
-
-    level: Level
-    what: str
-    seen: str
-    cure: str = ""
 
 
 def doctor(
@@ -81,8 +55,9 @@ def _look(parts: Parts, databox: str, log: str) -> Iterator[Finding]:
     yield from _guarded("registration", lambda: _registration(parts))
     yield from _guarded("vault", lambda: _vault(parts, databox))
     yield from _guarded("policy", lambda: _policy(parts, databox))
-    yield from _guarded("sign-in", lambda: _sign_in(parts))
-    yield from _guarded("log", lambda: _log(parts, log))
+    yield from _guarded("sign-in", lambda: doctor_sign_in.certificate(parts))
+    yield from _guarded("tooling", lambda: doctor_sign_in.tooling(parts))
+    yield from _guarded("log", lambda: doctor_sign_in.log(parts, log))
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -110,52 +85,6 @@ def _home(parts: Parts) -> Iterator[Finding]:
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             mode = stat.S_IMODE(path.stat().st_mode)
             yield Finding(Level.BAD, "keys", f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
-
-
-def _sign_in(parts: Parts) -> Iterator[Finding]:
-    """Look at the certificate with which this server signs in for offline backup, if it has one."""
-    from wain.agent.certificates import Certificates
-    from wain.agent.offline_identity import CERTIFICATES
-    from wain.agent.offline_record import load
-
-    agent = parts.home().agent
-    record = load(agent)
-    binding = record.bindings.get(record.current_user)
-    if binding is None:
-        return
-    directory = agent / CERTIFICATES
-    for path in sorted(directory.glob("*.pem")):
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            yield Finding(Level.BAD, "sign-in", f"{path} has mode {mode:04o}: others may read it", f"chmod 600 {path}")
-    found = Certificates(directory).find(binding.thumbprint)
-    if found is None:
-        seen = f"the private key of certificate {binding.thumbprint} is not on this server"
-        yield Finding(Level.BAD, "sign-in", seen, "Sign in with `wain identity setup`; another certificate is made.")
-    elif not found.is_valid(now()):
-        seen = f"{found.name} expired on {render.moment(found.ends_at)}"
-        yield Finding(Level.BAD, "sign-in", seen, "Sign in with `wain identity setup`; other servers are not affected.")
-    elif found.is_due(now()):
-        seen = f"{found.name} expires on {render.moment(found.ends_at)}"
-        yield Finding(Level.ADVICE, "sign-in", seen, "Run `wain identity certificate rotate`.")
-    else:
-        yield Finding(Level.GOOD, "sign-in", f"{found.name}, until {render.moment(found.ends_at)}")
-
-
-def _log(parts: Parts, named: str) -> Iterator[Finding]:
-    """Recognise the seed's failure in the last line of the CBUICurr log (S93 to S95), and name its workarounds."""
-    from wain.agent.ui_log import UiLog, last_line, recognise
-
-    found = (Path(named), last_line(Path(named))) if named else UiLog(parts.home().agent).last_line()
-    if found is None:
-        return
-    path, line = found
-    key_id = recognise(line)
-    if key_id is None:
-        yield Finding(Level.GOOD, "log", f"{path}: nothing known to be wrong in its last line")
-        return
-    seen = f"{path}: the key {key_id} of another certificate was not sent back as it was, so this one was refused"
-    yield Finding(Level.BAD, "log", seen, _NOT_ALLOWED_CURE)
 
 
 def _free_bytes(path: Path) -> int:

@@ -1,6 +1,7 @@
 """The servers of one user and their application: none ever touches or locks out another."""
 
 import stat
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from unit.identity.people import ADA, BOB
 from unit.identity.servers import agent, can_sign_in, graph_as, graph_of_server
-from unit.identity.serving import Served, now
+from unit.identity.serving import Served, now, serve, stop
 from wain.agent.offline_identity import OfflineIdentity
 from wain.base.errors import Refused
 
@@ -142,3 +143,22 @@ def test_s96_another_account_has_another_application(served: Served, tmp_path: P
     assert first.application.object_id != second.application.object_id
     assert one.record().current_user == second.person.object_id
     assert set(one.record().bindings) == {first.person.object_id, second.person.object_id}
+
+
+@pytest.fixture(scope="module")
+def without_etags(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = serve(tmp_path_factory.mktemp("without"), "unit.identity.asgi_without_etags:build")
+    yield served
+    stop(served)
+
+
+def test_servers_work_together_where_the_directory_has_no_etags(without_etags: Served, tmp_path: Path) -> None:
+    """They overwrite one another's lists at first; each looks again until its key has stayed."""
+    name = "eve@example.org"
+    user = without_etags.identity.users.add(name, "", "a sentence that is long enough").object_id
+    servers = [agent(tmp_path / str(number)) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        standings = list(pool.map(lambda each: each.ensure(graph_as(without_etags, name)), servers))
+    assert not standings[0].application.etag
+    assert sorted(keys_of(without_etags, name).values()) == sorted(each.certificate.der for each in standings)
+    assert all(can_sign_in(without_etags, each, user) for each in servers)
