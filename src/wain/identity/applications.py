@@ -14,6 +14,8 @@ from wain.identity.tables import APPLICATIONS, KEYS, PRINCIPALS
 from wain.storage.sql import Connection
 
 PAGE_CAP: Final = 999
+OWNED_CAP: Final = 250
+"""How many applications one user may own, as in Entra."""
 Clock = Callable[[], datetime]
 Change = Callable[[Application], tuple[KeyCredential, ...]]
 """Returns the keys that an application shall have; runs within the transaction."""
@@ -41,6 +43,9 @@ class Applications:
         keys = replaced((), fields.get("keyCredentials") or [], _guid)
         object_id = _guid()
         with self._catalog.writing() as rows:
+            owned = rows.value("SELECT COUNT(*) FROM applications WHERE owner = :owner", owner=owner)
+            if int(owned or 0) >= OWNED_CAP:
+                raise GraphRefused("Directory_QuotaExceeded", f"A user may own at most {OWNED_CAP} applications", 403)
             newest = int(rows.value("SELECT MAX(created_ns) FROM applications") or 0)
             row = APPLICATIONS.filled(
                 id=object_id,

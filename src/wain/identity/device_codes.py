@@ -17,6 +17,8 @@ LIFETIME: Final = timedelta(minutes=15)
 INTERVAL: Final = timedelta(seconds=2)
 OPEN_CAP: Final = 1000
 """Sign-ins that may be open at once."""
+ADDRESS_CAP: Final = 50
+"""And from one network address: nobody fills the list alone."""
 CODE_CAP: Final = 256
 _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels, so that no words come out (RFC 8628 6.1)."""
@@ -52,7 +54,9 @@ class DeviceCodes:
         code = secrets.token_urlsafe(32)
         with self._catalog.writing() as rows:
             rows.change("DELETE FROM device_codes WHERE until_ns < :now", now=to_ns(now))
-            if int(rows.value("SELECT COUNT(*) FROM device_codes") or 0) >= OPEN_CAP:
+            open_here = rows.value("SELECT COUNT(*) FROM device_codes WHERE address = :address", address=address[:64])
+            open_all = rows.value("SELECT COUNT(*) FROM device_codes")
+            if int(open_here or 0) >= ADDRESS_CAP or int(open_all or 0) >= OPEN_CAP:
                 raise TokenRefused("temporarily_unavailable", 50196, "Too many sign-ins are open.", 429)
             user_code = _fresh_user_code(rows)
             rows.change(

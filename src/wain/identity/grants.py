@@ -9,6 +9,7 @@ from typing import Any, Final
 from wain.base.moment import to_ns
 from wain.identity import device_codes
 from wain.identity.assertion import LEEWAY, Assertion, Expected, check_assertion
+from wain.identity.attempts import address_key
 from wain.identity.entities import Application, User
 from wain.identity.refreshing import SignIn
 from wain.identity.refusals import TokenRefused
@@ -44,7 +45,7 @@ def begin_device(identity: Identity, form: Form, address: str) -> Answer:
     client = _public_client(form)
     scope = _need(form, "scope")
     identity.site.audience_of(scope)
-    code, user_code = identity.device_codes.begin(client, scope, address)
+    code, user_code = identity.device_codes.begin(client, scope, address_key(address))
     page = identity.site.device_page
     return {
         "device_code": code,

@@ -1,6 +1,7 @@
 """What all routes of the identity services share: bodies with a cap, work off the event loop, errors in one place."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,11 +13,15 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from wain.base.errors import RemoteError, WainError
+
 FORM_CAP: Final = 64 * 1024
 FIELDS_CAP: Final = 32
 READ_SECONDS: Final = 30.0
 """How long a body of these sizes may take to come."""
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
+
+_LOG: Final = logging.getLogger("wain.identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,15 @@ class Call:
         """The bearer token, or an empty text."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def failure_status(error: WainError) -> int:
+    """Return the status for an error of our own: 503 when the same request may work later, else 500.
+
+    What exactly failed is for the operator's log (logger `wain.identity`), not for strangers.
+    """
+    _LOG.error("%s: %s", type(error).__name__, error)
+    return 503 if isinstance(error, RemoteError) else 500
 
 
 class BodyTooLarge(Exception):

@@ -12,9 +12,10 @@ from anyio import CapacityLimiter
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from wain.base.errors import WainError
 from wain.identity.attempts import ADDRESS, USER, TooManyAttempts, address_key
 from wain.identity.device_codes import DeviceRequest, shown, typed
-from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint, form
+from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint, failure_status, form
 from wain.identity.refusals import TokenRefused
 from wain.identity.service import Identity
 from wain.identity.site import PUBLIC_CLIENTS
@@ -125,4 +126,6 @@ def _refusal(error: Exception, _: Call) -> Response:
             return _page(_form("", "The form is too large."), 413)
         case BodyUnreadable() | TokenRefused():
             return _page(_form("", f"The form cannot be read: {error}."), 400)
+        case WainError():
+            return _page(_form("", "The sign-in cannot be looked at now. Try again later."), failure_status(error))
     raise error

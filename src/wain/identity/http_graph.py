@@ -14,7 +14,7 @@ from uuid import uuid4
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wain.base.errors import UserError
+from wain.base.errors import UserError, WainError
 from wain.base.moment import to_ns
 from wain.identity import odata
 from wain.identity.applications import etag
@@ -22,7 +22,7 @@ from wain.identity.callers import graph_callers
 from wain.identity.credentials import KEYS_CAP, moment_text, new_key, removable, to_wire
 from wain.identity.entities import Application, KeyCredential, ServicePrincipal, User
 from wain.identity.grants import check_proof
-from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint
+from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint, failure_status
 from wain.identity.refusals import GraphRefused, TokenRefused, bad, denied, not_found
 from wain.identity.roles import MANAGE_DIRECTORY, ROOT_SCOPE
 from wain.identity.service import Identity
@@ -289,6 +289,9 @@ def _text(body: dict[str, Any], name: str) -> str:
 _UNAUTHENTICATED: Final = "InvalidAuthenticationToken"
 
 
+_OURS: Final = "The directory cannot answer now"
+
+
 def _refusal(error: Exception, call: Call) -> Response:
     """Answer as Graph does (Microsoft Graph error responses)."""
     headers = dict(NO_STORE)
@@ -304,6 +307,8 @@ def _refusal(error: Exception, call: Call) -> Response:
             refused = GraphRefused("Request_EntityTooLarge", f"The body is larger than {BODY_CAP} bytes", 413)
         case BodyUnreadable() | UserError():
             refused = bad(str(error))
+        case WainError():
+            refused = GraphRefused("ServiceUnavailable", _OURS, failure_status(error))
         case _:
             raise error
     inner: dict[str, Any] = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "request-id": call.id}

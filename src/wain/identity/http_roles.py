@@ -9,11 +9,11 @@ from typing import Any, Final
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wain.base.errors import Refused, UserError
+from wain.base.errors import Refused, UserError, WainError
 from wain.identity import odata
 from wain.identity.callers import DirectoryCallers, DirectoryRoles
 from wain.identity.entities import RoleAssignment
-from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint
+from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint, failure_status
 from wain.identity.refusals import GraphRefused
 from wain.identity.roles import ROLES, Role, check_scope, covers, find_role
 from wain.identity.service import Identity
@@ -145,6 +145,9 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
     return JSONResponse(body, status, headers=NO_STORE)
 
 
+_OURS: Final = "The directory cannot answer now"
+
+
 def _refusal(error: Exception, call: Call) -> Response:
     """Answer as ARM does (azure.md 3.3)."""
     headers = {**NO_STORE, "x-ms-request-id": call.id}
@@ -158,6 +161,8 @@ def _refusal(error: Exception, call: Call) -> Response:
             refused = GraphRefused("RequestContentTooLarge", f"The body is larger than {BODY_CAP} bytes", 413)
         case BodyUnreadable() | Refused() | UserError():
             refused = GraphRefused("BadRequest", str(error))
+        case WainError():
+            refused = GraphRefused("ServiceUnavailable", _OURS, failure_status(error))
         case _:
             raise error
     return JSONResponse({"error": {"code": refused.code, "message": str(refused)}}, refused.status, headers=headers)

@@ -7,10 +7,10 @@ from typing import Any, Final
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from wain.base.errors import UserError
+from wain.base.errors import UserError, WainError
 from wain.identity import grants
 from wain.identity.assertion import ALGORITHMS
-from wain.identity.http import FORM_CAP, NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint, form
+from wain.identity.http import FORM_CAP, NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint, failure_status, form
 from wain.identity.refusals import TokenRefused
 from wain.identity.service import Identity
 
@@ -68,6 +68,9 @@ def _device_code(identity: Identity, call: Call) -> dict[str, Any]:
     return grants.begin_device(identity, form(call), call.address)
 
 
+_OURS: Final = "The directory cannot answer now"
+
+
 def _refusal(error: Exception, call: Call) -> Response:
     """Answer as RFC 6749 5.2 and Entra do."""
     match error:
@@ -79,6 +82,8 @@ def _refusal(error: Exception, call: Call) -> Response:
             refused = TokenRefused("invalid_request", 900144, f"The request cannot be read: {error}.")
         case UserError():
             refused = TokenRefused("invalid_request", 900144, str(error))
+        case WainError():
+            refused = TokenRefused("server_error", 90033, _OURS, failure_status(error))
         case _:
             raise error
     body = {

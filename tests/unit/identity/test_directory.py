@@ -15,7 +15,9 @@ from unit.identity.people import ADA, BOB, PASSWORD
 from wain.base.errors import Corrupt, Missing, Refused, UnknownVersion
 from wain.identity import passwords
 from wain.identity.callers import DirectoryCallers, DirectoryRoles
+from wain.identity.refusals import GraphRefused
 from wain.identity.service import Identity
+from wain.identity.tables import APPLICATIONS
 from wain.identity.tokens import TokenInvalid
 from wain.wire.callers import Callers, Roles, Unauthenticated
 
@@ -238,3 +240,48 @@ def test_leftovers_of_a_crash_go_with_the_next_rotation(ground: Ground) -> None:
     (ground.root / "signing" / "never-named.pem").write_bytes(b"left")
     kid, _ = ground.identity.signing.rotate()
     assert os.listdir(ground.root / "signing") == [f"{kid}.pem"]
+
+
+def test_a_user_owns_a_limited_number_of_applications(ground: Ground) -> None:
+    with ground.identity.catalog.writing() as rows:
+        for number in range(249):
+            row = APPLICATIONS.filled(
+                id=str(number), app_id=str(number), display_name="a", owner="one", created_ns=number, version=1
+            )
+            rows.change(APPLICATIONS.insertion(), **row)
+    ground.identity.applications.create("one", {"displayName": "a"})
+    with pytest.raises(GraphRefused, match="at most 250"):
+        ground.identity.applications.create("one", {"displayName": "a"})
+    assert ground.identity.applications.create("two", {"displayName": "a"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1.0/applications"),
+        ("GET", "/subscriptions/s/providers/Microsoft.Authorization/roleAssignments"),
+        ("GET", "/common/discovery/v2.0/keys"),
+    ],
+)
+def test_a_damaged_directory_answers_in_each_services_own_form(
+    ground: Ground, caplog: pytest.LogCaptureFixture, method: str, path: str
+) -> None:
+    user = ground.identity.users.add(ADA, "Ada", PASSWORD)
+    ground.identity.assignments.grant(user.object_id, "Owner", "/")
+    ground.identity.applications.create(user.object_id, {"displayName": "a"})
+    graph = path.startswith("/v1.0")
+    headers = {
+        "Authorization": f"Bearer {token(ground.identity, ADA, 'https://graph.microsoft.com' if graph else ARM[0])}"
+    }
+    with ground.identity.catalog.writing() as rows:
+        rows.execute("UPDATE applications SET version = x'00'")
+        rows.execute("UPDATE role_assignments SET role = x'00'")
+    for name in ground.files():
+        (ground.root / "signing" / name).write_bytes(b"damage") if "keys" in path else None
+    if "keys" in path:
+        ground.identity.signing._loaded.clear()
+    answer = ground.browser.request(method, path, headers=headers)
+    assert answer.status_code == 500
+    assert answer.json()["error"]
+    assert "damage" not in answer.text
+    assert "Corrupt" in caplog.text

@@ -6,7 +6,9 @@ import pytest
 
 from unit.identity.ground import CLIENT, Ground
 from unit.identity.people import ADA, PASSWORD, sign_in_on_the_page
+from wain.base.moment import to_ns
 from wain.identity.passwords import FREE_FAILURES
+from wain.identity.tables import DEVICE_CODES
 
 
 @pytest.fixture(autouse=True)
@@ -184,10 +186,28 @@ def test_the_page_says_who_asks(ground: Ground) -> None:
 
 
 def test_open_sign_ins_have_a_cap(ground: Ground) -> None:
-    for _ in range(1000):
-        ground.identity.device_codes.begin(CLIENT, "User.Read", "a")
     form = {"client_id": CLIENT, "scope": "User.Read"}
-    full = ground.browser.post("/common/oauth2/v2.0/devicecode", data=form)
-    assert (full.status_code, full.json()["error"]) == (429, "temporarily_unavailable")
+
+    def ask(address: str) -> tuple[int, str]:
+        answer = ground.at(address).post("/common/oauth2/v2.0/devicecode", data=form)
+        return answer.status_code, answer.json().get("error", "")
+
+    with ground.identity.catalog.writing() as rows:
+        for number in range(999):
+            row = DEVICE_CODES.filled(
+                digest=number.to_bytes(32, "big"),
+                user_code=str(number),
+                client=CLIENT,
+                scope="User.Read",
+                address="203.0.113.1" if number < 49 else f"192.0.2.{number % 50}",
+                until_ns=to_ns(ground.clock() + timedelta(minutes=15)),
+                polled_ns=0,
+                state="pending",
+                user_id="",
+            )
+            rows.change(DEVICE_CODES.insertion(), **row)
+    assert ask("203.0.113.1") == (200, "")
+    assert ask("203.0.113.1") == (429, "temporarily_unavailable")  # Fifty from one address.
+    assert ask("203.0.113.2") == (429, "temporarily_unavailable")  # A thousand altogether.
     ground.clock.pass_(minutes=16)
-    assert ground.browser.post("/common/oauth2/v2.0/devicecode", data=form).status_code == 200
+    assert ask("203.0.113.1") == (200, "")
