@@ -98,6 +98,9 @@ def read_header(text: str) -> dict[str, Any]:
         raise _refused(50027, "Invalid JWT token: its header is not an object.")
     if header.get("alg") not in ALGORITHMS:
         raise _refused(5002738, f"Invalid JWT token: its algorithm must be one of {', '.join(ALGORITHMS)}.")
+    if "crit" in header or "b64" in header:
+        # RFC 7515 4.1.11: what is critical and not understood is refused; nothing that is critical is understood here.
+        raise _refused(50027, "Invalid JWT token: it has a critical header that is not understood.")
     return header
 
 
@@ -108,7 +111,7 @@ def _claims(text: str, key: KeyCredential) -> dict[str, Any]:
     try:
         payload = jws.deserialize_compact(text.encode("ascii"), public, registry=registry).payload
         claims = json.loads(payload)
-    except (JoseError, ValueError, RecursionError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise _refused(700027, "The signature of the client assertion does not verify.") from None
     if not isinstance(claims, dict):
         raise _refused(50027, "Invalid JWT token: its claims are not an object.")

@@ -19,6 +19,9 @@ FORM_CAP: Final = 64 * 1024
 FIELDS_CAP: Final = 32
 READ_SECONDS: Final = 30.0
 """How long a body of these sizes may take to come."""
+DROP_CAP: Final = 1024 * 1024
+"""How much of a body that is too large is read and thrown away before the answer."""
+_DIGITS: Final = 18
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 _LOG: Final = logging.getLogger("wain.identity")
@@ -53,7 +56,7 @@ def failure_status(error: WainError) -> int:
 
 
 class BodyTooLarge(Exception):
-    """A body over its cap; the rest of it was not read."""
+    """A body over its cap; what is beyond it was not kept."""
 
 
 class BodyUnreadable(Exception):
@@ -102,17 +105,28 @@ def form(call: Call) -> dict[str, str]:
 
 async def _body(request: Request, cap: int) -> bytes:
     announced = request.headers.get("content-length", "0")
-    if not announced.isascii() or not announced.isdecimal() or len(announced) > 18 or int(announced) > cap:
+    if not announced.isascii() or not announced.isdecimal() or len(announced) > _DIGITS:
         raise BodyTooLarge
+    if int(announced) > cap + DROP_CAP:
+        raise BodyTooLarge
+    readable = int(announced) <= cap
     body = bytearray()
+    dropped = 0
     try:
         async with asyncio.timeout(READ_SECONDS):
             async for piece in request.stream():
-                body += piece
-                if len(body) > cap:
-                    raise BodyTooLarge
+                if readable and len(body) + len(piece) <= cap:
+                    body += piece
+                    continue
+                # Nothing more is kept; a little is still read, or the client would not see the answer for the reset.
+                readable = False
+                dropped += len(piece)
+                if dropped > DROP_CAP:
+                    break
     except (TimeoutError, ClientDisconnect):
         raise BodyUnreadable("the body did not arrive") from None
+    if not readable:
+        raise BodyTooLarge
     return bytes(body)
 
 

@@ -127,11 +127,12 @@ class Tokens:
             header = jws.extract_compact(token.encode("ascii")).headers()
             kid = header.get("kid")
             # The algorithm is ours, whatever the token says: a public key is never taken for a shared secret.
-            key = self._keys.verifying(kid) if header.get("alg") == ALGORITHM and isinstance(kid, str) else None
+            ours = header.get("alg") == ALGORITHM and isinstance(kid, str) and not {"crit", "b64"} & set(header)
+            key = self._keys.verifying(kid) if ours and isinstance(kid, str) else None
             if key is None:
                 raise TokenInvalid("The access token is signed with a key that is not known here.")
             claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
-        except (JoseError, ValueError, RecursionError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             raise TokenInvalid("The access token's signature does not verify.") from None
         return claims
 

@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import json
+import socket
+import ssl
 import time
 import uuid
 from collections.abc import Callable
@@ -59,7 +61,8 @@ FORGED: dict[str, tuple[Forge, int]] = {
         lambda s, a: signed(PAIR, claims(s, a), **{"x5t#S256": base64url(b"\0" * 32)}),
         700027,
     ),
-    "a critical header that nobody knows": (lambda s, a: signed(PAIR, claims(s, a), crit=["exp"], exp=1), 700027),
+    "a critical header that nobody knows": (lambda s, a: signed(PAIR, claims(s, a), crit=["exp"], exp=1), 50027),
+    "a critical header that is null": (lambda s, a: signed(PAIR, claims(s, a), crit=None), 50027),
     "expired": (lambda s, a: signed(PAIR, claims(s, a, exp=time.time() - 600)), 700024),
     "not valid yet": (lambda s, a: signed(PAIR, claims(s, a, nbf=time.time() + 900)), 700024),
     "issued in the future": (lambda s, a: signed(PAIR, claims(s, a, iat=time.time() + 900)), 700024),
@@ -177,6 +180,19 @@ def test_a_body_over_the_cap_is_not_read(served: Served, method: str, path: str,
         assert client.request(method, path, content=pieces()).status_code == 413  # Its length is not announced.
 
 
+@pytest.mark.parametrize("length", [10**12, 10**17])
+def test_a_huge_length_is_refused_before_a_byte_of_the_body_has_come(served: Served, length: int) -> None:
+    host, port = served.url.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=str(served.ca))
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        head = f"POST /devicelogin HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
+        secure.sendall(head.encode())
+        assert secure.recv(12) == b"HTTP/1.1 413"
+
+
 @pytest.mark.parametrize(
     "body",
     [b"grant_type=a&grant_type=b", b"&".join(b"f%d=1" % number for number in range(40)), b"\xff\xfe=%ff"],
@@ -231,9 +247,15 @@ ACCESS: dict[str, Callable[[Served], str]] = {
     "no kid": lambda s: own_token(s, access_claims(s), kid=None),
     "a stranger's key": lambda s: signed(PAIR, access_claims(s), kid=s.identity.signing.current()[0]),
     "no algorithm": lambda s: unsigned(PAIR, access_claims(s)),
+    "a critical header that is null": lambda s: _with_critical(s),  # noqa: PLW0108 - defined below
     "HS256 with our public key": lambda s: _confused(s),  # noqa: PLW0108 - defined below
     "longer than any token": lambda s: "a" * 20000,
 }
+
+
+def _with_critical(served: Served) -> str:
+    kid, _ = served.identity.signing.current()
+    return signed(PAIR, access_claims(served), kid=kid, crit=None)
 
 
 def _confused(served: Served) -> str:
