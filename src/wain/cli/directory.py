@@ -131,10 +131,16 @@ def list_roles(context: typer.Context, directory: Directory = "", json: Json = F
 
 
 @key_app.command("rotate")
-def rotate_key(context: typer.Context, directory: Directory = "") -> None:
+def rotate_key(
+    context: typer.Context,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="End every token that is out: somebody may have the old key.")
+    ] = False,
+    directory: Directory = "",
+) -> None:
     """Sign with a new key from now on. Tokens signed with the old one count until they expire."""
     with _open(context, directory) as identity:
-        kid, _ = identity.signing.rotate()
+        kid, _ = identity.signing.rotate(at_once=at_once)
     render.say(f"Tokens are signed with key {kid} from now on.")
 
 

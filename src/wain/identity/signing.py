@@ -86,8 +86,11 @@ class SigningKeys:
         with self._catalog.reading() as rows:
             return _listed(rows)
 
-    def rotate(self, *, only_if_due: bool = False) -> tuple[str, RSAKey]:
-        """Make a new key that signs from now on; retire the others and remove those that no longer count."""
+    def rotate(self, *, only_if_due: bool = False, at_once: bool = False) -> tuple[str, RSAKey]:
+        """Make a new key that signs from now on; retire the others and remove those that no longer count.
+
+        `at_once`: the others no longer count from this moment, after a doubt about who has them.
+        """
         now = self._clock()
         with self._catalog.writing() as rows:
             have = _listed(rows)
@@ -97,6 +100,8 @@ class SigningKeys:
             kid = made.thumbprint()
             # The file comes first: a row never names a key that is not durable.
             write_atomic(self._path(kid), made.as_pem(private=True), 0o600)
+            if at_once:
+                rows.change("DELETE FROM signing_keys")
             rows.change("UPDATE signing_keys SET retired_ns = :now WHERE retired_ns IS NULL", now=to_ns(now))
             rows.change(SIGNING_KEYS.insertion(), kid=kid, created_ns=to_ns(now), retired_ns=None)
             gone = [key.kid for key in _listed(rows) if not key.verifies(now)]

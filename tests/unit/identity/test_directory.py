@@ -105,6 +105,20 @@ def test_a_rotated_key_verifies_until_its_last_token_has_expired(ground: Ground)
         ground.identity.tokens.read(held, ARM)
 
 
+def test_a_key_that_others_may_have_ends_at_once_in_every_process(ground: Ground) -> None:
+    ground.identity.users.add(ADA, "Ada", PASSWORD)
+    held = token(ground.identity)
+    old = ground.identity.signing.current()[0]
+    with Identity.open(ground.root, URL, ground.clock) as other:
+        assert other.tokens.read(held, ARM)
+        new, _ = ground.identity.signing.rotate(at_once=True)
+        assert ground.files() == [f"{new}.pem"]
+        for each in (other, ground.identity):
+            with pytest.raises(TokenInvalid, match="not known"):
+                each.tokens.read(held, ARM)
+            assert each.signing.current()[0] == new != old
+
+
 def test_published_keys_are_public(ground: Ground) -> None:
     (key,) = ground.browser.get("/common/discovery/v2.0/keys").json()["keys"]
     assert set(key) == {"kty", "n", "e", "kid", "use", "alg"}
