@@ -88,7 +88,8 @@ class OfflineIdentity:
             RemoteError: it cannot be reached, or others kept changing the application.
         """
         try:
-            standing = self._ensure(graph)
+            with offline_record.exclusive(self._agent):
+                standing = self._ensure(graph)
         except WainError as error:
             self.log.write(self._clock(), FAILED.format(error.reason if isinstance(error, Declined) else error))
             if isinstance(error, Declined):
@@ -182,11 +183,12 @@ class OfflineIdentity:
         if certificate is None:
             hint = "See `wain identity certificate list`; a certificate works only where its private key is."
             raise Refused(f"this server has no certificate with thumbprint {normal_thumbprint(thumbprint)}", hint)
-        record = self.record()
-        known = record.bindings.get(user, Binding(""))
-        same = known.thumbprint == certificate.thumbprint
-        binding = replace(known, thumbprint=certificate.thumbprint, key_id=known.key_id if same else "")
-        self.remember(record.bound(user, binding))
+        with offline_record.exclusive(self._agent):
+            record = self.record()
+            known = record.bindings.get(user, Binding(""))
+            same = known.thumbprint == certificate.thumbprint
+            binding = replace(known, thumbprint=certificate.thumbprint, key_id=known.key_id if same else "")
+            self.remember(record.bound(user, binding))
         return certificate
 
     def delete_application(self, graph: Graph, user: str) -> RemoteApplication:
@@ -217,6 +219,10 @@ class OfflineIdentity:
         Raises:
             Refused: nothing is bound, or the old certificate has expired.
         """
+        with offline_record.exclusive(self._agent):
+            return self._renew(user, sign_in)
+
+    def _renew(self, user: str, sign_in: ServerSignIn) -> OwnCertificate:
         old, binding = self._bound(user)
         if not old.is_valid(self._clock()):
             raise Refused(f"{old.name} has expired, so it proves nothing", "Sign in with `wain identity setup`.")
@@ -235,10 +241,11 @@ class OfflineIdentity:
         Raises:
             Refused: nothing is bound.
         """
-        old, binding = self._bound(user)
-        sign_in(old).remove_key(binding.object_id, binding.key_id, self._proof(old, binding))
-        self.certificates.remove(old)
-        self.remember(self.record().unbound(user))
+        with offline_record.exclusive(self._agent):
+            old, binding = self._bound(user)
+            sign_in(old).remove_key(binding.object_id, binding.key_id, self._proof(old, binding))
+            self.certificates.remove(old)
+            self.remember(self.record().unbound(user))
         self.log.write(self._clock(), f"Certificate {old.name} was revoked.")
         return old
 

@@ -4,16 +4,20 @@ On Windows the MARS agent keeps the same in the registry: `CurrentUserId`, and `
 each account (seed, S106, S108). Here both are names in one file.
 """
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from wain.base.errors import Refused
-from wain.storage.durable import make_dirs, reading, write_atomic
+from wain.storage.durable import make_dirs, reading, write_atomic, writing
 
 FILE: Final = "identity.json"
+LOCK: Final = "identity.lock"
 THUMBPRINT: Final = "AzureADAppCertThumbprint_"
 FILE_CAP: Final = 256 * 1024
 
@@ -54,6 +58,26 @@ class OfflineRecord:
     def unbound(self, user: str) -> "OfflineRecord":
         """Return the record without a user's binding."""
         return replace(self, bindings={each: one for each, one in self.bindings.items() if each != user})
+
+
+@contextmanager
+def exclusive(agent: Path) -> Iterator[None]:
+    """Be the only command that changes what is remembered. The lock goes with the process that holds it.
+
+    Raises:
+        Refused: another command is at it.
+    """
+    make_dirs(agent, 0o700)
+    with writing(str(agent / LOCK)):
+        fd = os.open(agent / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("another command is changing how this server signs in", "Wait until it ends.") from None
+        yield
+    finally:
+        os.close(fd)
 
 
 def load(agent: Path) -> OfflineRecord:

@@ -12,8 +12,10 @@ import pytest
 from unit.identity.people import ADA, BOB
 from unit.identity.servers import agent, can_sign_in, graph_as, graph_of_server
 from unit.identity.serving import Served, now, serve, stop
+from wain.agent.certificates import OwnCertificate
 from wain.agent.offline_identity import OfflineIdentity
 from wain.base.errors import Refused
+from wain.wire.graph import Graph
 
 COUNT = 20
 
@@ -162,3 +164,56 @@ def test_servers_work_together_where_the_directory_has_no_etags(without_etags: S
     assert not standings[0].application.etag
     assert sorted(keys_of(without_etags, name).values()) == sorted(each.certificate.der for each in standings)
     assert all(can_sign_in(without_etags, each, user) for each in servers)
+
+
+class Cut(Exception):
+    """The power, the line or the process went away."""
+
+
+CALLS = ("add_key", "remove_key")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_renewal_that_is_cut_off_leaves_a_certificate_that_works(
+    served: Served, somebody: str, tmp_path: Path, call: str, when: str
+) -> None:
+    user = served.identity.users.find(somebody).object_id
+    one, other = agent(tmp_path / "one"), agent(tmp_path / "other")
+    for each in (one, other):
+        each.ensure(graph_as(served, somebody))
+    app_id = one.record().bindings[user].app_id
+
+    def cutting(certificate: OwnCertificate) -> Graph:
+        graph = graph_of_server(served, app_id, certificate)
+        whole = getattr(graph, call)
+
+        def cut(*arguments: str) -> None:
+            if when == "after":
+                whole(*arguments)
+            raise Cut
+
+        setattr(graph, call, cut)
+        return graph
+
+    with pytest.raises(Cut):
+        one.renew(user, cutting)
+    assert can_sign_in(served, one, user)
+    new = one.renew(user, lambda each: graph_of_server(served, app_id, each))
+    assert one.record().bindings[user].thumbprint == new.thumbprint
+    assert can_sign_in(served, one, user)
+    assert can_sign_in(served, other, user)
+
+
+def test_two_commands_do_not_change_the_record_together(served: Served, somebody: str, tmp_path: Path) -> None:
+    one = agent(tmp_path)
+    one.ensure(graph_as(served, somebody))
+    user = one.record().current_user
+
+    def meanwhile(certificate: OwnCertificate) -> Graph:
+        with pytest.raises(Refused, match="another command"):
+            agent(tmp_path).ensure(graph_as(served, somebody))
+        return graph_of_server(served, one.record().bindings[user].app_id, certificate)
+
+    one.renew(user, meanwhile)
+    assert can_sign_in(served, one, user)
