@@ -26,12 +26,21 @@ class Stored(NamedTuple):
     packs: tuple[PackId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+LINKED_CHUNKS: Final = 1 << 17
+"""So many chunks, one more for each file, are remembered of files with further names: at most 60 MB."""
+
+
+@dataclass(slots=True)
 class _Linked:
-    """What a file with several names held, and how it looked then."""
+    """What a file with several names held, how it looked then, and how many of its names are still to come."""
 
     looks: tuple[int, int, int]
     stored: Stored
+    names: int
+
+    @property
+    def weight(self) -> int:
+        return 1 + len(self.stored.content.chunks)
 
 
 class FileContent:
@@ -44,6 +53,7 @@ class FileContent:
         self._windows = Windows()
         self._tick = tick
         self._links: dict[tuple[int, int], _Linked] = {}
+        self._linked_chunks = 0
 
     def store(self, reader: FileReader, device: int) -> Stored:
         """Store a file's bytes. One that was read under another name, and looks the same, is not read again.
@@ -60,11 +70,26 @@ class FileContent:
         if linked is not None and linked.looks == looks:
             for chunk in linked.stored.content.chunks:
                 self._pipeline.need(chunk)
+            linked.names -= 1
+            if not linked.names:
+                self._forget(inode)
             return linked.stored
         stored = self._store(reader)
         if stored.size == before.st_size and not reader.changed():
-            self._links[inode] = _Linked(looks, stored)
+            self._remember(inode, _Linked(looks, stored, before.st_nlink - 1))
         return stored
+
+    def _remember(self, inode: tuple[int, int], linked: _Linked) -> None:
+        """Remember a file for its further names. Those remembered longest make room; they are read once more."""
+        if inode in self._links:
+            self._forget(inode)
+        self._links[inode] = linked
+        self._linked_chunks += linked.weight
+        while self._linked_chunks > LINKED_CHUNKS:
+            self._forget(next(iter(self._links)))
+
+    def _forget(self, inode: tuple[int, int]) -> None:
+        self._linked_chunks -= self._links.pop(inode).weight
 
     def _store(self, reader: FileReader) -> Stored:
         before = reader.before
@@ -76,7 +101,7 @@ class FileContent:
                 return Stored(_EMPTY, 0)
             self._tick(len(body))
             return Stored(Content((self._pipeline.add(ChunkType.DATA, body),)), len(body))
-        extents = reader.extents(size) if sparse else ()
+        extents, size = reader.extents(size) if sparse else ((), size)
         naming = Naming(self._pipeline, self._known)
         got = 0
         for piece in reader.pieces(self._cutter, extents or ((0, size),), self._windows):

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from wain.agent.walk import Found, words
+from wain.agent.listing import Found
+from wain.agent.walk import words
 from wain.agent.windows import Windows
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.tree.entry import Kind
@@ -118,9 +119,9 @@ class FileReader:
             body = os.pread(self._fd, size + 1, 0)
             while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
                 body += more
+            return body[: self._true_size(len(body))]
         except OSError as error:
             raise SourceError(words(error)) from None
-        return body
 
     def pieces(self, cutter: Cutter, extents: Extents, windows: Windows) -> Iterator[memoryview]:
         """Yield the chunks of the given data extents, read end to end. They end early where the file does."""
@@ -144,30 +145,36 @@ class FileReader:
                 return
             rest = bytes(room[done:at])
 
-    def extents(self, size: int) -> Extents:
-        """Return (offset, length) of the data in a sparse file, as entries keep them: nothing when it is dense."""
+    def extents(self, size: int) -> tuple[Extents, int]:
+        """Return (offset, length) of the data in a sparse file, as entries keep them: nothing when it is dense.
+
+        And its size: less than the expected `size` when it was cut meanwhile, for then what looks like a hole is none.
+        """
         found: list[tuple[int, int]] = []
         at = 0
         try:
             while at < size:
-                start = self._next_data(at, size)
+                start = self._seek(at, os.SEEK_DATA, size)
                 if start >= size:
                     break
-                at = min(os.lseek(self._fd, start, os.SEEK_HOLE), size)
+                at = min(self._seek(start, os.SEEK_HOLE, size), size)
                 if at <= start:
-                    return ()  # A file system that contradicts itself; all of it is read.
+                    return (), size  # A file system that contradicts itself; all of it is read.
                 found.append((start, at - start))
                 if len(found) > 2 * MAX_EXTENTS:
                     found = list(tidy_extents(found, size))
+            end = self._true_size(size)
         except OSError as error:
             if error.errno in _NO_HOLES:
-                return ()
+                return (), size
             raise SourceError(words(error)) from None
-        return tidy_extents(found, size)
+        kept = [(offset, min(length, end - offset)) for offset, length in found if offset < end]
+        return tidy_extents(kept, end), end
 
-    def _next_data(self, at: int, size: int) -> int:
+    def _seek(self, at: int, whence: int, size: int) -> int:
+        """Return where the next data, or hole, begins; `size` behind the end of the file, which may have moved."""
         try:
-            return os.lseek(self._fd, at, os.SEEK_DATA)
+            return os.lseek(self._fd, at, whence)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return size
@@ -181,9 +188,18 @@ class FileReader:
                 if not got:
                     break
                 done += got
+            return max(self._true_size(offset + done) - offset, 0)
         except OSError as error:
             raise SourceError(words(error)) from None
-        return done
+
+    def _true_size(self, end: int) -> int:
+        """Return how much of what was just read up to `end` the file really had. Raises `OSError`.
+
+        Linux zeroes the tail of a file that is being cut while a read copies it, and then reports these zeros as read.
+        The new size is in place before; so bytes behind it are never taken, unless the file has grown all the time.
+        """
+        now = os.fstat(self._fd).st_size
+        return min(end, now) if now < self.before.st_size else end
 
 
 def read_small(directory_fd: int, found: Found) -> bytes | None:

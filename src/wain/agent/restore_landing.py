@@ -18,12 +18,11 @@ from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot, check_name
 from wain.base.errors import DeviceLost, OutOfSpace, WriteFailed
 from wain.tree.entry import Entry, Kind
+from wain.tree.links import link_key
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOST: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
 _BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-
-LinkKey = tuple[int, int, Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,18 @@ class Place:
 class Item:
     """One entry on its way to the target. For a file, `pending` counts the bytes still to come."""
 
-    __slots__ = ("data", "entry", "failed", "in_place", "met", "pending", "place", "shown", "starts", "touched")
+    __slots__ = (
+        "data", "entry", "failed", "in_place", "last_name", "link_key", "met", "pending", "place", "shown", "starts",
+        "touched",
+    )  # fmt: skip
 
     def __init__(self, place: Place, entry: Entry, shown: bytes) -> None:
         self.place = place
         self.entry = entry
         self.shown = shown
+        self.link_key = link_key(entry)
+        self.last_name = False
+        """No further name of the same hard-linked entry is to come."""
         self.failed = False
         self.met = False
         """Its name was compared with its neighbours' names."""
@@ -78,14 +83,6 @@ class Item:
         """Bytes of content, holes left out."""
         self.pending = self.data
 
-    @property
-    def link_key(self) -> LinkKey | None:
-        """What names of one hard-linked entry have in common, or None for an entry with one name."""
-        stat = self.entry.stat
-        if stat.links < 2 or self.entry.kind is Kind.DIRECTORY:
-            return None
-        return stat.device, stat.inode, self.entry.kind
-
 
 class Landing:
     """The target as both writers see it: its root, the policy, and who counts."""
@@ -95,7 +92,7 @@ class Landing:
         self.policy = policy
         self.tally = tally
         self.metadata = Metadata(tally, special_bits=policy.special_bits or os.geteuid() == 0)
-        self.firsts: dict[LinkKey, First] = {}
+        self.firsts: dict[bytes, First] = {}
 
     def arrive(self, item: Item) -> Arrival:
         """Decide about an entry before anything is read for it, and count what needs no writing.

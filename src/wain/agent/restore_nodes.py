@@ -103,10 +103,10 @@ class NodeWriter:
 
         Raises: as `node`.
         """
-        key = item.link_key
-        first = self._landing.firsts.get(key) if key is not None else None
-        if first is None:
+        key, firsts = item.link_key, self._landing.firsts
+        if key is None or key not in firsts:
             return False
+        first = firsts.pop(key) if item.last_name else firsts[key]
         try:
             return self._link(item, first)
         except OSError as error:

@@ -16,6 +16,7 @@ from typing import Final
 from wain.agent.file_content import FileContent
 from wain.agent.history import HistoryReader, HistoryWriter, Remembered
 from wain.agent.known import KnownChunks
+from wain.agent.listing import Found
 from wain.agent.pipeline import Needs, Pipeline
 from wain.agent.reading import (
     KINDS,
@@ -33,7 +34,7 @@ from wain.agent.reading import (
 )
 from wain.agent.unchanged import Unchanged, stat_values
 from wain.agent.view import LIVE, View
-from wain.agent.walk import Entered, Found, Left, join
+from wain.agent.walk import Entered, Left, join
 from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
 from wain.base.progress import Progress
@@ -41,7 +42,7 @@ from wain.base.sizes import MIB
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import plain_entry, stat_key
+from wain.tree.compare import is_file, plain_entry, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
@@ -212,7 +213,7 @@ class TreeBackup:
         self._item_done()
         if encoded is None:
             return None
-        if regular:
+        if is_file(encoded):  # It may have become something else since it was listed.
             self.tally.files += 1
             self.tally.source_bytes += stat.st_size
         else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from wain.agent.listing import Found, settled
 from wain.agent.view import LIVE, OPEN_DIRECTORY, View
 from wain.job.job import Problem
 from wain.policy.exclusion import Exclusions
@@ -43,13 +44,6 @@ class WalkPlan:
     one_file_system: bool = False
     skip: frozenset[tuple[int, int]] = frozenset()
     view: View = LIVE
-
-
-class Found(NamedTuple):
-    """One name in a directory, as `lstat` saw it."""
-
-    name: bytes
-    stat: os.stat_result
 
 
 class Entered(NamedTuple):
@@ -185,11 +179,24 @@ class Walk:
 
     def _list(self, here: _Open) -> list[Found]:
         """Return what an include holds, sorted by nothing, without what the plan leaves out."""
+        here.cache = self.plan.exclude_caches and is_cache(here.fd)
+        problems: list[Problem] = []
+        found, still = settled(here.fd, lambda: self._scan(here, problems))
+        for problem in problems:
+            self.report(problem)
+        if not still:
+            self.report(Problem(here.path, "it changed all the time while it was listed: a name may be missing"))
+        if picks := self._picks.get(here.path):
+            self._check_picks(here.path, {one.name: one.stat for one in found if one.name in picks})
+        return found
+
+    def _scan(self, here: _Open, problems: list[Problem]) -> list[Found]:
+        """List a directory once; `problems` are those of this time."""
         path, plan, picks = here.path, self.plan, self._picks.get(here.path, ())
         found: list[Found] = []
+        problems.clear()
         matches = plan.exclusions.matches if plan.exclusions else None
         biggest = plan.max_file_bytes
-        only_tag = here.cache = plan.exclude_caches and is_cache(here.fd)
         try:
             with os.scandir(here.fd) as listing:
                 for item in listing:
@@ -199,10 +206,10 @@ class Walk:
                     except FileNotFoundError:
                         continue  # Gone between two system calls: it is no longer part of the directory.
                     except OSError as error:
-                        self.report(Problem(join(path, name), words(error)))
+                        problems.append(Problem(join(path, name), words(error)))
                         continue
                     if name not in picks:  # What is included by name, or leads to it, always counts.
-                        if only_tag and name != CACHE_TAG:
+                        if here.cache and name != CACHE_TAG:
                             continue  # As GNU tar does: the directory and its tag stay, what it caches does not.
                         if matches and matches(join(path, name), modes.S_ISDIR(stat.st_mode)):
                             continue
@@ -211,9 +218,7 @@ class Walk:
                     found.append(Found(name, stat))
         except OSError as error:
             # What was listed so far is kept.
-            self.report(Problem(path, f"it could not be listed in full: {words(error)}"))
-        if picks:
-            self._check_picks(path, {one.name: one.stat for one in found if one.name in picks})
+            problems.append(Problem(path, f"it could not be listed in full: {words(error)}"))
         return found
 
     def _pick(self, here: _Open) -> list[Found]:

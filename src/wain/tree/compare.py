@@ -48,6 +48,11 @@ def same(encoded: bytes, kind: Kind, key: bytes) -> bool:
     return encoded[_STAT_AT:_STAT_END] == key and encoded[_KIND_AT] == kind
 
 
+def is_file(encoded: bytes) -> bool:
+    """Return True when an encoded entry is a regular file's."""
+    return encoded[_KIND_AT] == Kind.FILE
+
+
 def is_listed(encoded: bytes) -> bool:
     """Return True when an encoded entry's chunks are lists of chunks (`tree.lists`)."""
     return encoded[_LISTED_AT] == 1

@@ -10,8 +10,11 @@ import pytest
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, ReadableVault, falsely, stat
 from wain.agent import restore_plan
 from wain.agent.browse import PointView
-from wain.agent.restore import Conflict, Policy, RestoreReport, RestoreRequest, restore
+from wain.agent.restore import Conflict, Policy, RestoreReport, RestoreRequest, _Run, restore
+from wain.agent.restore_plan import Batch
+from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot
+from wain.agent.restore_writer import RestoreWriter
 from wain.base.errors import Refused, RemoteError, WriteFailed
 from wain.base.ids import ChunkId, SeedId
 from wain.base.progress import Silent
@@ -240,6 +243,56 @@ def test_hard_links_come_back_as_one_file(target: Path) -> None:
     for one, two in (("a/one", "b/two"), ("l1", "l2"), ("p1", "p2"), ("e1", "e2")):
         assert (target / one).lstat().st_ino == (target / two).lstat().st_ino
     assert run(view, target).already == 9
+
+
+@pytest.mark.parametrize("other", [{"mode": 0o600}, {"uid": 1}, {"mtime_ns": 5}, {"device": 3}])
+def test_names_whose_inode_number_was_given_to_another_file_stay_apart(target: Path, other: dict[str, int]) -> None:
+    """While a backup runs, a file may go, and its number with it to a new one; or it is written between two names."""
+    make = PointBuilder()
+    twin = {"links": 2, "inode": 7}
+    view = make.view([
+        make.file(b"a", b"first", **twin), make.file(b"b", b"other", **twin),
+        make.file(b"c", b"alike", **twin), make.file(b"d", b"alike", **twin | other),
+        make.symlink(b"l1", b"here", **twin), make.symlink(b"l2", b"away", **twin),
+    ])  # fmt: skip
+    report = run(view, target)
+    assert (report.exit_code, report.files, report.others) == (0, 4, 2)
+    assert [(target / name).read_bytes() for name in "abcd"] == [b"first", b"other", b"alike", b"alike"]
+    assert [os.readlink(target / name) for name in ("l1", "l2")] == ["here", "away"]
+    assert all((target / name).lstat().st_nlink == 1 for name in names(target))
+
+
+@pytest.mark.parametrize("what", ["links", "empty directories"])
+def test_memory_does_not_grow_with_what_has_no_content(
+    target: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(restore_plan, "BATCH_FILES", 10)
+    make = PointBuilder()
+    if what == "links":
+        wanted = [make.file(b"%03d" % n, b"x", links=2, inode=n // 2 + 1) for n in range(100)]
+    else:
+        wanted = [make.directory(b"%03d" % n, [], mode=0o500) for n in range(100)]
+    tally, sizes = Tally(), []
+    with TargetRoot(target) as root, RestoreWriter(root, Policy(), tally) as writer:
+        work = _Run(make.view(wanted), writer, tally, Silent())
+        real = work._planner._hand_out
+
+        def hand_out() -> Batch:
+            batch = real()
+            sizes.append(len(batch.links) + len(batch.left))
+            return batch
+
+        monkeypatch.setattr(work._planner, "_hand_out", hand_out)
+        work.all(())
+        assert not writer._landing.firsts
+        assert not work._planner._linked
+    assert len(sizes) >= 5
+    assert max(sizes) <= 10
+    assert len(names(target)) == 100
+    if what == "links":
+        assert all((target / name).stat().st_nlink == 2 for name in names(target))
+    else:
+        assert {modes.S_IMODE((target / name).stat().st_mode) for name in names(target)} == {0o500}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import pytest
 from unit.agent.engine import Server, reasons
 from wain.agent import file_content, reading, tree_backup
 from wain.agent.known import KnownChunks
+from wain.agent.listing import Found
 from wain.agent.reading import FileReader, Xattrs
-from wain.agent.walk import Entered, Found
+from wain.agent.walk import Entered
 from wain.chunk.names import ChunkType
 from wain.job.job import JobState
 from wain.tree import rules
@@ -62,6 +63,40 @@ def on_read(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[int], Non
 def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take files for old enough to be remembered."""
     monkeypatch.setattr(tree_backup, "SETTLE_NS", -(10**12))
+
+
+@pytest.mark.parametrize("cap", [1 << 17, 10])
+def test_files_with_further_names_are_read_once_and_remembered_within_a_bound(
+    server: Server, monkeypatch: pytest.MonkeyPatch, cap: int
+) -> None:
+    monkeypatch.setattr(file_content, "LINKED_CHUNKS", cap)
+    for folder in "ab":
+        (server.source / folder).mkdir()
+    for number in range(40):
+        (server.source / f"a/{number}").write_bytes(b"%d" % number)
+        os.link(server.source / f"a/{number}", server.source / f"b/{number}")
+    reads, sizes, made = [], [], []
+    real_small, real_store = FileReader.small, file_content.FileContent.store
+
+    def small(self: FileReader, size: int) -> bytes:
+        reads.append(size)
+        return real_small(self, size)
+
+    def store(self: file_content.FileContent, *args: object) -> object:
+        made.append(self)
+        try:
+            return real_store(self, *args)
+        finally:
+            sizes.append(len(self._links))
+
+    monkeypatch.setattr(FileReader, "small", small)
+    monkeypatch.setattr(file_content.FileContent, "store", store)
+    assert server.backup().state is JobState.COMPLETED
+    assert {server.content(f"source/{folder}/7") for folder in "ab"} == {b"7"}
+    assert max(sizes) == min(40, cap // 2)
+    assert len(reads) == (40 if cap > 80 else 80)
+    if cap > 80:
+        assert (made[-1]._links, made[-1]._linked_chunks) == ({}, 0)
 
 
 class TestKinds:
@@ -353,6 +388,7 @@ class TestChange:
         else:
             assert job.state is JobState.COMPLETED
             assert found["source/f"].kind is (Kind.SYMLINK if become == "link" else Kind.FIFO)
+        assert job.files == 0
 
     def test_a_file_that_cannot_be_read_is_named_and_the_rest_kept(self, server: Server, monkeypatch) -> None:
         for name in "abc":
