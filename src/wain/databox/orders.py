@@ -17,10 +17,10 @@ from wain.base.ids import DeviceId
 from wain.base.moment import from_ns, to_ns
 from wain.databox.catalog import Catalog
 from wain.databox.custody import Book, Step
-from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, STAGES
+from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, REQUESTS, STAGES
 from wain.order import order as rules_of_stages
 from wain.order.custody import NO_RECORD, Event
-from wain.order.order import FINISHED, AccountKind, Order, Stage, StageTime
+from wain.order.order import FINISHED, LOCAL_GROUP, AccountKind, Order, Stage, StageTime
 from wain.order.rules import check_account_kind, check_name
 from wain.order.sku import SKUS, Sku, find_sku
 from wain.storage.api import AzureAccount
@@ -71,6 +71,9 @@ class OrderRequest:
     account: str
     subscription: str
     region: str
+    resource_group: str = LOCAL_GROUP
+    words: str = "{}"
+    """What else the customer said, as a JSON object: contact, shipping address (`wire.arm_jobs`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ class Orders:
             found = rows.row(f"{ORDERS.selection} WHERE name = :name", name=request.name)
             if found is None:
                 self._insert(rows, request)
-            elif _request(found) != request:
+            elif _request(rows, found) != request:
                 raise Refused(f"there is an order {request.name} already, for something else", "Choose another name.")
             return self.held(rows, request.name).order
 
@@ -179,6 +182,8 @@ class Orders:
         key = rows.value("SELECT id FROM orders WHERE name = :name", name=request.name)
         first = {"order_id": key, "number": 0, "stage": Stage.DEVICE_ORDERED.value, "at_ns": to_ns(self._clock())}
         rows.execute(STAGES.insertion(), first)
+        said = REQUESTS.filled(order_id=key, resource_group=request.resource_group, first_words=request.words, words=request.words, version=1)
+        rows.execute(REQUESTS.insertion(), said)
 
     def all(self) -> list[Order]:
         """Return every order, oldest first."""
@@ -226,6 +231,7 @@ class Orders:
             region=row.region,
             device=device if prepared else None,
             history=history,
+            resource_group=_said(rows, row.id)[0],
         )
         return Held(row.id, order, row.serial, row.root, row.cancel_reason, device)
 
@@ -293,5 +299,11 @@ def _account(rows: Connection, row: Any) -> Account:
     return Account(row.name, AccountKind(row.kind), row.region, from_ns(row.created_ns), azure)
 
 
-def _request(row: Any) -> OrderRequest:
-    return OrderRequest(row.name, row.sku, row.account, row.subscription, row.region)
+def _said(rows: Connection, order: int) -> tuple[str, str]:
+    """Return the resource group and the words of an order; one made before there were groups has neither."""
+    row = rows.row("SELECT resource_group, first_words FROM requests WHERE order_id = :id", id=order)
+    return (LOCAL_GROUP, "{}") if row is None else (row.resource_group, row.first_words)
+
+
+def _request(rows: Connection, row: Any) -> OrderRequest:
+    return OrderRequest(row.name, row.sku, row.account, row.subscription, row.region, *_said(rows, row.id))
