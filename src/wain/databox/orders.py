@@ -147,6 +147,10 @@ class Orders:
         """Return the kind of device that was ordered."""
         return find_sku(order.sku, self._skus)
 
+    def skus(self) -> Mapping[str, Sku]:
+        """Return the kinds of device that can be ordered, by name."""
+        return {**SKUS, **self._skus}
+
     def create(self, request: OrderRequest) -> Order:
         """Order a device. The same request again returns the order there is, wherever it has got to.
 
@@ -182,7 +186,8 @@ class Orders:
         key = rows.value("SELECT id FROM orders WHERE name = :name", name=request.name)
         first = {"order_id": key, "number": 0, "stage": Stage.DEVICE_ORDERED.value, "at_ns": to_ns(self._clock())}
         rows.execute(STAGES.insertion(), first)
-        said = REQUESTS.filled(order_id=key, resource_group=request.resource_group, first_words=request.words, words=request.words, version=1)
+        group, words = request.resource_group, request.words
+        said = REQUESTS.filled(order_id=key, resource_group=group, first_words=words, words=words, version=1)
         rows.execute(REQUESTS.insertion(), said)
 
     def all(self) -> list[Order]:
@@ -264,11 +269,15 @@ class Orders:
         if not reason.strip():
             raise Refused("cancelling an order needs a reason", "Say why; Azure asks for it too.")
         with self._catalog.writing() as rows:
-            held = self.held(rows, name)
-            if held.order.stage is not Stage.CANCELLED:
-                self.move(rows, held, Stage.CANCELLED)
-                rows.change("UPDATE orders SET cancel_reason = :reason WHERE id = :id", id=held.id, reason=reason)
+            self.cancel_within(rows, name, reason)
             return self.held(rows, name).order
+
+    def cancel_within(self, rows: Connection, name: str, reason: str) -> None:
+        """Cancel an order inside a transaction; errors as of `cancel`."""
+        held = self.held(rows, name)
+        if held.order.stage is not Stage.CANCELLED:
+            self.move(rows, held, Stage.CANCELLED)
+            rows.change("UPDATE orders SET cancel_reason = :reason WHERE id = :id", id=held.id, reason=reason)
 
     def move(self, rows: Connection, held: Held, stage: Stage, detail_hash: bytes = NO_RECORD) -> None:
         """Move an order, inside a transaction, and sign the custody record that belongs to the stage.
