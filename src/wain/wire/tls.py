@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wain.base.errors import Refused
+from wain.base.errors import Missing, Refused
 from wain.storage.durable import make_dirs, reading, write_atomic
 
 CERTIFICATE: Final = "tls.pem"
@@ -137,5 +137,5 @@ def _read(path: Path) -> bytes:
     try:
         with reading(str(path)), open(path, "rb") as file:
             return file.read(_FILE_CAP)
-    except FileNotFoundError:
+    except Missing:
         raise Refused(f"there is no file {path}", "Name a PEM file that exists.") from None
