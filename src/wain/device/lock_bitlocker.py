@@ -1,0 +1,62 @@
+"""BitLocker, as on Microsoft's Data Box Disks: opened by dislocker, which shows the plain volume as a file.
+
+dislocker asks for the passkey on a terminal, so it is given one of its own: nothing is typed on a command line.
+"""
+
+import os
+import pty
+import subprocess
+import termios
+from pathlib import Path
+from typing import Final
+
+from wain.device.lock_luks import WrongPasskey
+from wain.device.programs import COMMAND_SECONDS, ProgramFailed, find_program, need, run_program, words_of
+
+_WRONG: Final = b"None of the provided decryption mean"
+_ECHO: Final = 3
+"""Where termios keeps the local modes."""
+
+
+class Dislocker:
+    """Opens a BitLocker volume with its passkey."""
+
+    programs = ("dislocker-fuse", "mount.ntfs-3g", "fusermount3", "mount", "umount")
+
+    def open(self, locked: Path, passkey: str, slot: Path) -> Path:
+        """Open a volume; return the file that stands for the plain one.
+
+        Raises:
+            WrongPasskey: it is not the passkey of this volume.
+        """
+        need(self.programs, "unlock BitLocker")
+        program = find_program("dislocker-fuse")
+        assert program is not None
+        plain = slot / "plain"
+        plain.mkdir(mode=0o700, exist_ok=True)
+        ours, theirs = pty.openpty()
+        try:
+            modes = termios.tcgetattr(theirs)
+            modes[_ECHO] &= ~termios.ECHO
+            termios.tcsetattr(theirs, termios.TCSANOW, modes)
+            os.write(ours, passkey.encode() + b"\n")
+            done = subprocess.run(
+                [program, "-V", str(locked), "-u", "--", str(plain)], stdin=theirs, capture_output=True,
+                timeout=COMMAND_SECONDS, start_new_session=True, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise ProgramFailed("dislocker", -1, "it did not answer") from None
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        if done.returncode:
+            said = done.stdout + done.stderr
+            if _WRONG in said:
+                raise WrongPasskey(locked)
+            raise ProgramFailed("dislocker", done.returncode, words_of(said))
+        return plain / "dislocker-file"
+
+    def close(self, slot: Path) -> None:
+        """Take the plain file away."""
+        if os.path.ismount(slot / "plain"):
+            run_program(["fusermount3", "-u", str(slot / "plain")])
