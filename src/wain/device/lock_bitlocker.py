@@ -39,24 +39,37 @@ class Dislocker:
             modes = termios.tcgetattr(theirs)
             modes[_ECHO] &= ~termios.ECHO
             termios.tcsetattr(theirs, termios.TCSANOW, modes)
-            os.write(ours, passkey.encode() + b"\n")
-            done = subprocess.run(
-                [program, "-V", str(locked), "-u", "--", str(plain)], stdin=theirs, capture_output=True,
-                timeout=COMMAND_SECONDS, start_new_session=True, check=False,
+            child = subprocess.Popen(
+                [program, "-V", str(locked), "-u", "--", str(plain)], stdin=theirs, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise ProgramFailed("dislocker", -1, "it did not answer") from None
+            said = _answer(child, ours, passkey.encode() + b"\n")
         finally:
             os.close(ours)
             os.close(theirs)
-        if done.returncode:
-            said = done.stdout + done.stderr
+        if child.returncode:
             if _WRONG in said:
                 raise WrongPasskey(locked)
-            raise ProgramFailed("dislocker", done.returncode, words_of(said))
+            raise ProgramFailed("dislocker", child.returncode, words_of(said))
         return plain / "dislocker-file"
 
     def close(self, slot: Path) -> None:
         """Take the plain file away."""
         if os.path.ismount(slot / "plain"):
             run_program(["fusermount3", "-u", str(slot / "plain")])
+
+
+def _answer(child: "subprocess.Popen[bytes]", terminal: int, line: bytes) -> bytes:
+    """Give a program the line it asks for, and return what it said.
+
+    It throws away what was typed before it asked, and does not show when that is: so the line is typed until it ends.
+    """
+    for _ in range(COMMAND_SECONDS * 2):
+        os.write(terminal, line)
+        try:
+            return child.communicate(timeout=0.5)[0]
+        except subprocess.TimeoutExpired:
+            continue
+    child.kill()
+    child.wait()
+    raise ProgramFailed("dislocker", -1, "it did not answer")
