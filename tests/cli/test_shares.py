@@ -1,15 +1,20 @@
 """The seed story over a real SMB share, and what goes wrong with shares."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from device.shares import Server, needs_samba
+from wain.base.errors import Refused
+from wain.device.find import check_root
 from wain.device.medium import Medium
 
 from .conftest import ORDER, Wain
 
+NOBODY = 65534
 UNC = r"\\127.0.0.1\seeds\disk1" + "\\"
 
 
@@ -99,3 +104,24 @@ def test_a_share_that_vanishes_fails_the_job_and_the_same_command_resumes(
     assert "safe to ship" in shared("backup").out
     server.unmount(tmp_path / "mnt")
     assert shared("device", "verify", server.seeds / "disk1", "--json").json()["findings"] == []
+
+
+@needs_samba
+def test_a_mount_that_another_account_made_is_named_as_the_reason(server: Server) -> None:
+    """The seed's Local System trap: the agent runs as another account than the one that mounted the share."""
+    point = Path(tempfile.mkdtemp(prefix="wain-share-"))  # Outside of pytest's own directories, which are private.
+    point.chmod(0o755)
+    (server.seeds / "PageBlob").mkdir()
+    try:
+        server.mount("seeds", point)
+        assert check_root(point).path == point
+        os.seteuid(NOBODY)
+        try:
+            with pytest.raises(Refused, match=f"{point} is a FUSE mount of user 0 without allow_other") as error:
+                check_root(point)
+        finally:
+            os.seteuid(0)
+        assert f"Wain runs as user {NOBODY}" in str(error.value)
+    finally:
+        server.unmount(point)
+        point.rmdir()
