@@ -12,9 +12,9 @@ from typing import Any, Final
 from wain.base.errors import Missing, Refused
 from wain.base.moment import to_iso, to_ns
 from wain.databox.home import Parts
-from wain.databox.orders import Account, Held, OrderRequest
+from wain.databox.orders import Account, Held
 from wain.databox.tables import REQUESTS
-from wain.order.order import LOCAL_GROUP, Order, Stage
+from wain.order.order import LOCAL_GROUP, Order, OrderRequest, Stage
 from wain.order.rules import ADDRESS_EDITABLE, DELETABLE, RETURNABLE, check_account_kind, check_name, is_cancellable
 from wain.order.sku import Sku
 from wain.storage.sql import Connection
