@@ -76,7 +76,11 @@ class Jobs:
             self._parts.orders.create(request)
         except Refused as error:
             raise ArmRefused(Code.EXISTS, error.reason, "name", error.hint) from None
-        return self.one(place)
+        try:
+            return self.one(place)
+        except ArmRefused:
+            reason = f"there was an order {place.name}, which was deleted; its custody keeps the name"
+            raise ArmRefused(Code.EXISTS, reason, "name", "Choose another name.") from None
 
     def check(self, name: str, sku: str, account: str) -> None:
         """Check what an order names, as creating it will.

@@ -49,6 +49,8 @@ ENDED: Final[Mapping[Stage, str]] = {
 
 _KEPT: Final = ("contactDetails", "shippingAddress", "preferences", "expectedDataSizeInTeraBytes", "preferredDisks",
                 "reverseShippingDetails", "keyEncryptionKey")  # fmt: skip
+_SIZE: Final = "expectedDataSizeInTeraBytes"
+_SIZE_CAP: Final = 1000
 _SECRETS: Final = ("passkey", "devicePassword")
 _CHANGEABLE: Final = frozenset({"contactDetails", "shippingAddress", "preferences", "reverseShippingDetails"})
 WAITING: Final = "SsemUserCopyErrorWaitingForAction"
@@ -136,6 +138,10 @@ def wanted(body: Mapping[str, Any]) -> Wanted:
     contact = mapping(details.get("contactDetails"), "properties.details.contactDetails")
     text(contact, "contactName", "contactDetails")
     said = {key: details[key] for key in _KEPT if details.get(key) is not None}
+    for key in said.keys() - {_SIZE}:
+        mapping(said[key], f"properties.details.{key}")
+    if type(said.get(_SIZE, 1)) is not int or not 0 < said.get(_SIZE, 1) <= _SIZE_CAP:
+        raise ArmRefused(Code.BODY, f"{_SIZE} must be 1 to {_SIZE_CAP}", f"properties.details.{_SIZE}")
     account = _account_id(details)
     kept = {"details": said, "storageAccountId": account, "tags": _tags(body)}
     return Wanted(text(body, "location", "job"), sku, account_of(account), words_json(kept))
@@ -181,18 +187,14 @@ def words_json(words: Mapping[str, Any]) -> str:
     Raises:
         ArmRefused: they are too long.
     """
-    encoded = json.dumps(words, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    if len(encoded.encode("utf-8", "replace")) > WORDS_CAP or "\x00" in encoded or not _is_sound(encoded):
-        raise ArmRefused(Code.BODY, f"the details of an order may take {WORDS_CAP} bytes of plain text", "properties")
-    return encoded
-
-
-def _is_sound(encoded: str) -> bool:
     try:
-        encoded.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        encoded = json.dumps(words, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        size = len(encoded.encode())
+    except (ValueError, RecursionError):  # a number that is none, half a character, or too deep
+        size = WORDS_CAP + 1
+    if size > WORDS_CAP:
+        raise ArmRefused(Code.BODY, f"the details of an order may take {WORDS_CAP} bytes of plain JSON", "properties")
+    return encoded
 
 
 def changed_words(words: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
