@@ -1,10 +1,13 @@
 """Stores the content of one regular file after another: in one chunk, in many, or as lists of very many."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from wain.agent.known import KnownChunks
+from wain.agent.listing import STILL_NS
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import Extents, FileReader, cut_extents, is_sparse
 from wain.agent.windows import Windows
@@ -15,6 +18,9 @@ from wain.tree import rules
 from wain.tree.entry import Content
 from wain.tree.lists import LIST_CHUNKS, encode_list
 
+MAX_LINK_IDS: Final = 1 << 17
+"""How many ids (a chunk's, or a file's) are kept of files some of whose names were not met yet: below 60 MB. A file
+that was forgotten is read again, and nothing of it stored twice."""
 _EMPTY: Final = Content()
 
 
@@ -26,21 +32,18 @@ class Stored(NamedTuple):
     packs: tuple[PackId, ...] = ()
 
 
-LINKED_CHUNKS: Final = 1 << 17
-"""So many chunks, one more for each file, are remembered of files with further names: at most 60 MB."""
-
-
 @dataclass(slots=True)
 class _Linked:
-    """What a file with several names held, how it looked then, and how many of its names are still to come."""
+    """What a file with several names held, how it looked then, and how many of its names were not met yet."""
 
     looks: tuple[int, int, int]
     stored: Stored
-    names: int
+    left: int
 
     @property
-    def weight(self) -> int:
-        return 1 + len(self.stored.content.chunks)
+    def ids(self) -> int:
+        content = self.stored.content
+        return 1 + len(content.chunks) + len(content.extents) + len(self.stored.packs)
 
 
 class FileContent:
@@ -52,8 +55,9 @@ class FileContent:
         self._cutter = cutter
         self._windows = Windows()
         self._tick = tick
-        self._links: dict[tuple[int, int], _Linked] = {}
-        self._linked_chunks = 0
+        self._links: OrderedDict[tuple[int, int], _Linked] = OrderedDict()
+        """Files with names that were not met yet, by device and inode, oldest first."""
+        self._link_ids = 0
 
     def store(self, reader: FileReader, device: int) -> Stored:
         """Store a file's bytes. One that was read under another name, and looks the same, is not read again.
@@ -70,26 +74,28 @@ class FileContent:
         if linked is not None and linked.looks == looks:
             for chunk in linked.stored.content.chunks:
                 self._pipeline.need(chunk)
-            linked.names -= 1
-            if not linked.names:
+            linked.left -= 1
+            if not linked.left:
                 self._forget(inode)
             return linked.stored
+        # Right after a change the next one may leave the times as they are, and so may another file with this inode.
+        settled = abs(time.time_ns() - before.st_ctime_ns) >= STILL_NS
         stored = self._store(reader)
-        if stored.size == before.st_size and not reader.changed():
+        self._forget(inode)
+        if settled and stored.size == before.st_size and not reader.changed():
             self._remember(inode, _Linked(looks, stored, before.st_nlink - 1))
         return stored
 
     def _remember(self, inode: tuple[int, int], linked: _Linked) -> None:
-        """Remember a file for its further names. Those remembered longest make room; they are read once more."""
-        if inode in self._links:
-            self._forget(inode)
         self._links[inode] = linked
-        self._linked_chunks += linked.weight
-        while self._linked_chunks > LINKED_CHUNKS:
+        self._link_ids += linked.ids
+        while self._link_ids > MAX_LINK_IDS and len(self._links) > 1:
             self._forget(next(iter(self._links)))
 
     def _forget(self, inode: tuple[int, int]) -> None:
-        self._linked_chunks -= self._links.pop(inode).weight
+        linked = self._links.pop(inode, None)
+        if linked is not None:
+            self._link_ids -= linked.ids
 
     def _store(self, reader: FileReader) -> Stored:
         before = reader.before
@@ -101,16 +107,17 @@ class FileContent:
                 return Stored(_EMPTY, 0)
             self._tick(len(body))
             return Stored(Content((self._pipeline.add(ChunkType.DATA, body),)), len(body))
-        extents, size = reader.extents(size) if sparse else ((), size)
+        extents = reader.extents(size) if sparse else ()
         naming = Naming(self._pipeline, self._known)
         got = 0
         for piece in reader.pieces(self._cutter, extents or ((0, size),), self._windows):
             naming.add(self._pipeline.add(ChunkType.DATA, piece))
             got += len(piece)
             self._tick(len(piece))
-        if got < (sum(length for _, length in extents) if extents else size):
-            # It shrank: what was read up to there is its content.
-            extents, size = cut_extents(extents or ((0, size),), got)
+        now = min(reader.size(), size)
+        if got < (sum(length for _, length in extents) if extents else size) or (extents and now < size):
+            # It shrank: what was read up to there is its content, and no hole at its end that is not there any more.
+            extents, size = cut_extents(extents or ((0, size),), got, now)
         return naming.finish(extents, size)
 
 

@@ -181,4 +181,4 @@ def _entry_inode(path: bytes, entry: Entry, point: PointId) -> int:
     make directories seem to hold themselves.
     """
     key = link_key(entry)
-    return _inode(path if key is None else point + key)
+    return _inode(path) if key is None else _inode(b"%s %s" % (point, key))

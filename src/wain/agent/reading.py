@@ -19,6 +19,8 @@ from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_exten
 
 WINDOW_BYTES: Final = 4 << 20
 """How much of a large file is in memory at once."""
+COPIES: Final = 3
+"""How often a window is read at most when the file changes meanwhile. All but the first come from memory."""
 
 KINDS: Final = {
     modes.S_IFREG: Kind.FILE,
@@ -75,7 +77,7 @@ class FileReader:
         SourceError: it cannot be opened.
     """
 
-    __slots__ = ("_fd", "before")
+    __slots__ = ("_ctime", "_fd", "before")
 
     def __init__(self, directory_fd: int, found: Found) -> None:
         self._fd = _open(directory_fd, found.name)
@@ -89,6 +91,7 @@ class FileReader:
         except Moved:
             os.close(self._fd)
             raise
+        self._ctime = self.before.st_ctime_ns
 
     def __enter__(self) -> "FileReader":
         return self
@@ -98,16 +101,16 @@ class FileReader:
 
     def changed(self) -> bool:
         """Return True when content or attributes moved since the file was opened."""
-        before = self.before
-        try:
-            now = os.fstat(self._fd)
-        except OSError as error:
-            raise SourceError(words(error)) from None
+        before, now = self.before, self._stat()
         return (
             now.st_ctime_ns != before.st_ctime_ns
             or now.st_size != before.st_size
             or now.st_mtime_ns != before.st_mtime_ns
         )
+
+    def size(self) -> int:
+        """Return how long the file is now."""
+        return self._stat().st_size
 
     def xattrs(self) -> Xattrs:
         """Return the extended attributes."""
@@ -115,13 +118,17 @@ class FileReader:
 
     def small(self, size: int) -> bytes:
         """Return the whole content of a dense file that is expected to have `size` bytes; one more if it has grown."""
-        try:
-            body = os.pread(self._fd, size + 1, 0)
-            while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
-                body += more
-            return body[: self._true_size(len(body))]
-        except OSError as error:
-            raise SourceError(words(error)) from None
+        for _ in range(COPIES):
+            try:
+                body = os.pread(self._fd, size + 1, 0)
+                while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
+                    body += more
+            except OSError as error:
+                raise SourceError(words(error)) from None
+            end, still = self._look()
+            if still:
+                break
+        return body[:end]
 
     def pieces(self, cutter: Cutter, extents: Extents, windows: Windows) -> Iterator[memoryview]:
         """Yield the chunks of the given data extents, read end to end. They end early where the file does."""
@@ -145,42 +152,44 @@ class FileReader:
                 return
             rest = bytes(room[done:at])
 
-    def extents(self, size: int) -> tuple[Extents, int]:
-        """Return (offset, length) of the data in a sparse file, as entries keep them: nothing when it is dense.
-
-        And its size: less than the expected `size` when it was cut meanwhile, for then what looks like a hole is none.
-        """
+    def extents(self, size: int) -> Extents:
+        """Return (offset, length) of the data in a sparse file, as entries keep them: nothing when it is dense."""
         found: list[tuple[int, int]] = []
         at = 0
         try:
             while at < size:
-                start = self._seek(at, os.SEEK_DATA, size)
+                start = self._next_data(at, size)
                 if start >= size:
                     break
-                at = min(self._seek(start, os.SEEK_HOLE, size), size)
+                at = min(os.lseek(self._fd, start, os.SEEK_HOLE), size)
                 if at <= start:
-                    return (), size  # A file system that contradicts itself; all of it is read.
+                    return ()  # A file system that contradicts itself; all of it is read.
                 found.append((start, at - start))
                 if len(found) > 2 * MAX_EXTENTS:
                     found = list(tidy_extents(found, size))
-            end = self._true_size(size)
         except OSError as error:
             if error.errno in _NO_HOLES:
-                return (), size
+                return ()
             raise SourceError(words(error)) from None
-        kept = [(offset, min(length, end - offset)) for offset, length in found if offset < end]
-        return tidy_extents(kept, end), end
+        return tidy_extents(found, size)
 
-    def _seek(self, at: int, whence: int, size: int) -> int:
-        """Return where the next data, or hole, begins; `size` behind the end of the file, which may have moved."""
+    def _next_data(self, at: int, size: int) -> int:
         try:
-            return os.lseek(self._fd, at, whence)
+            return os.lseek(self._fd, at, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return size
             raise
 
     def _read_into(self, room: memoryview, offset: int) -> int:
+        for _ in range(COPIES):
+            done = self._fill(room, offset)
+            size, still = self._look()
+            if still:
+                break
+        return max(min(done, size - offset), 0)
+
+    def _fill(self, room: memoryview, offset: int) -> int:
         done = 0
         try:
             while done < len(room):
@@ -188,18 +197,27 @@ class FileReader:
                 if not got:
                     break
                 done += got
-            return max(self._true_size(offset + done) - offset, 0)
         except OSError as error:
             raise SourceError(words(error)) from None
+        return done
 
-    def _true_size(self, end: int) -> int:
-        """Return how much of what was just read up to `end` the file really had. Raises `OSError`.
+    def _look(self) -> tuple[int, bool]:
+        """Return how long the file is now, and whether it stood still since the last look.
 
-        Linux zeroes the tail of a file that is being cut while a read copies it, and then reports these zeros as read.
-        The new size is in place before; so bytes behind it are never taken, unless the file has grown all the time.
+        Linux zeroes the tail of a file that is cut while a read still copies it, and sets the size before it does so:
+        what was read past the size that the file has now may be zeros that it never held. The size does not tell when
+        the file has grown again since: so what was read while it changed is read once more.
         """
-        now = os.fstat(self._fd).st_size
-        return min(end, now) if now < self.before.st_size else end
+        now = self._stat()
+        still = now.st_ctime_ns == self._ctime
+        self._ctime = now.st_ctime_ns
+        return now.st_size, still
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.fstat(self._fd)
+        except OSError as error:
+            raise SourceError(words(error)) from None
 
 
 def read_small(directory_fd: int, found: Found) -> bytes | None:
@@ -253,16 +271,24 @@ def _runs(extents: Extents) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
     yield True, group
 
 
-def cut_extents(extents: Extents, got: int) -> tuple[Extents, int]:
-    """Return the extents that the first `got` bytes of data fill, and the size of a file that ends there."""
+def cut_extents(extents: Extents, got: int, now: int) -> tuple[Extents, int]:
+    """Return the extents that the first `got` bytes of data fill, and the size of the file.
+
+    `now` is how long the file is, at most what it was. Of a hole at its end, as much is kept as is still there; it ends
+    at the latest where data was expected and not found.
+    """
     kept: list[tuple[int, int]] = []
-    size = 0
+    end = 0
     for offset, length in extents:
-        if got <= 0:
+        take = min(length, got)
+        if take:
+            kept.append((offset, take))
+            end = offset + take
+        if take < length:
+            now = min(now, offset + take)
             break
-        kept.append((offset, min(length, got)))
-        size = sum(kept[-1])
-        got -= length
+        got -= take
+    size = max(end, now)
     return tidy_extents(kept, size), size
 
 
@@ -281,10 +307,17 @@ def look_again(directory_fd: int, name: bytes) -> Found:
 
 
 def link_target(directory_fd: int, name: bytes) -> bytes:
-    """Return a symbolic link's text."""
+    """Return a symbolic link's text.
+
+    Raises:
+        Moved: it is no symbolic link any more.
+        SourceError: it cannot be read.
+    """
     try:
         return os.readlink(name, dir_fd=directory_fd)
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise Moved("it was replaced while being read") from None
         raise SourceError(words(error)) from None
 
 

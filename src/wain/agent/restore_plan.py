@@ -22,6 +22,8 @@ from wain.tree.entry import Entry, Kind
 
 BATCH_CHUNKS: Final = 65_536
 BATCH_FILES: Final = 8_192
+BATCH_ALONE: Final = 512
+"""Links and finished directories, while no content is to be read for which a larger batch would pay."""
 
 Want = tuple[Item, int, int, int, ChunkId]
 """File; bytes of its data before the chunk; offset and length in the segment; the chunk."""
@@ -43,7 +45,8 @@ class Batch:
     @property
     def full(self) -> bool:
         """True when the batch should be run before more is planned."""
-        return self.chunks >= BATCH_CHUNKS or max(self.files, len(self.links), len(self.left)) >= BATCH_FILES
+        most = BATCH_FILES if self.packs else BATCH_ALONE
+        return self.chunks >= BATCH_CHUNKS or max(self.files, len(self.links), len(self.left)) >= most
 
     def add(self, home: Location, item: Item, at: int, chunk: ChunkId) -> None:
         """Want one chunk, which lies at `home`, for a file whose data has `at` bytes before it."""
@@ -60,7 +63,6 @@ class Planner:
         self._writer = writer
         self._tally = tally
         self._batch = Batch()
-        self._linked: dict[bytes, int] = {}
 
     def batches(self, paths: Iterable[bytes]) -> Iterator[Batch]:
         """Yield what restoring these paths (all of the point when there are none) takes.
@@ -71,7 +73,7 @@ class Planner:
         for item in self._files(paths):
             if item is not None:
                 yield from self._content(item)
-            elif self._batch.full:
+            elif self._batch.full:  # Links and empty directories, without any content between them.
                 yield self._hand_out()
         yield self._batch
 
@@ -89,7 +91,7 @@ class Planner:
     # The tree
 
     def _files(self, paths: Iterable[bytes]) -> Iterator[Item | None]:
-        """Walk the selected paths; write what has no content; yield the files that want some, None for all else."""
+        """Walk the selected paths; write what has no content; yield the files that want some, and None for the rest."""
         stack = [Place(b"", b"")]
         for names in selection(paths):
             self._unwind(stack, b"/" + b"/".join(names[:-1]) if names[:-1] else b"")
@@ -136,7 +138,8 @@ class Planner:
 
     def _leaf(self, item: Item) -> Item | None:
         """Treat what is not a directory; return a file whose content is wanted."""
-        if self._is_further_name(item):
+        key = item.link_key
+        if key is not None and self._writer.links.meet(key, item.entry.stat.links):
             self._batch.links.append(item)
             return None
         try:
@@ -147,22 +150,6 @@ class Planner:
         except Malformed as error:
             self._tally.damage(item.shown, str(error))
             return None
-
-    def _is_further_name(self, item: Item) -> bool:
-        """Count the names of a hard-linked entry; True for all but the first."""
-        key = item.link_key
-        if key is None:
-            return False
-        left = self._linked.get(key)
-        if left is None:
-            self._linked[key] = item.entry.stat.links - 1
-            return False
-        if left <= 1:
-            item.last_name = True
-            del self._linked[key]
-        else:
-            self._linked[key] = left - 1
-        return True
 
     def _damaged(self, path: bytes, error: WainError) -> None:
         """Take note of a directory whose listing cannot be read: a part of what is below it is not restored."""

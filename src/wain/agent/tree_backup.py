@@ -42,7 +42,7 @@ from wain.base.sizes import MIB
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import is_file, plain_entry, stat_key
+from wain.tree.compare import kind_and_size, plain_entry, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
@@ -207,15 +207,16 @@ class TreeBackup:
             try:
                 encoded = self._small(event.fd, found) if regular else None
                 if encoded is None:
-                    encoded = self._file(event, found) if regular else self._special(event, found)
+                    encoded = self._file(event, found) if regular else self._other(event, found)
             except SourceError as error:
                 self._skip(join(event.path, found.name), error.reason)
         self._item_done()
         if encoded is None:
             return None
-        if is_file(encoded):  # It may have become something else since it was listed.
+        kind, size = kind_and_size(encoded)  # It may have become something else since it was listed.
+        if kind == Kind.FILE:
             self.tally.files += 1
-            self.tally.source_bytes += stat.st_size
+            self.tally.source_bytes += size
         else:
             self.tally.others += 1
         return encoded
@@ -269,6 +270,14 @@ class TreeBackup:
             self._listed[found.name] = packs
             self._parts.pipeline.needs.packs.update(packs)
         return self._encode(path, Entry(found.name, Kind.FILE, self._stat(before, size), content), xattrs)
+
+    def _other(self, event: Entered, found: Found) -> bytes | None:
+        """Return the entry of what is not a regular file, or has just become one."""
+        try:
+            return self._special(event, found)
+        except Moved:
+            found = look_again(event.fd, found.name)
+        return self._file(event, found) if modes.S_ISREG(found.stat.st_mode) else self._special(event, found)
 
     def _special(self, event: Entered, found: Found) -> bytes | None:
         """Return the entry of what is not a regular file."""

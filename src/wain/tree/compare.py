@@ -17,6 +17,8 @@ _KEY: Final = struct.Struct("<IIIQqIqIQHI")
 _KIND_AT: Final = 4
 _LISTED_AT: Final = 5
 _STAT_AT: Final = 8
+_SIZE: Final = struct.Struct("<Q")
+_SIZE_AT: Final = _STAT_AT + 12
 _STAT_END: Final = _STAT_AT + _KEY.size
 _COUNTS: Final = struct.Struct("<II")
 _COUNTS_AT: Final = 82
@@ -48,9 +50,10 @@ def same(encoded: bytes, kind: Kind, key: bytes) -> bool:
     return encoded[_STAT_AT:_STAT_END] == key and encoded[_KIND_AT] == kind
 
 
-def is_file(encoded: bytes) -> bool:
-    """Return True when an encoded entry is a regular file's."""
-    return encoded[_KIND_AT] == Kind.FILE
+def kind_and_size(encoded: bytes) -> tuple[int, int]:
+    """Return the kind and the size of an encoded entry."""
+    size: int = _SIZE.unpack_from(encoded, _SIZE_AT)[0]
+    return encoded[_KIND_AT], size
 
 
 def is_listed(encoded: bytes) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from wain.agent import reading
 from wain.agent.listing import Found
 from wain.agent.reading import (
+    Extents,
     FileReader,
     Moved,
     SourceError,
@@ -52,7 +53,7 @@ def sparse(path: Path, size: int, *runs: tuple[int, bytes]) -> None:
 def whole(reader: FileReader) -> bytes:
     """Put a file together as a restore does."""
     size = reader.before.st_size
-    extents = reader.extents(size)[0]
+    extents = reader.extents(size)
     body = b"".join(map(bytes, reader.pieces(CUTTER, extents or ((0, size),), Windows())))
     if not extents:
         return body
@@ -80,7 +81,7 @@ def test_files_with_holes_come_back(folder: tuple[Path, int], size: int, runs: l
     with opened(folder, "sparse") as reader:
         assert is_sparse(reader.before)
         assert whole(reader) == path.read_bytes()
-        extents = reader.extents(size)[0]
+        extents = reader.extents(size)
         rules.check_extents("t", extents, size)
         assert sum(length for _, length in extents) < size / 2
         assert not reader.changed()
@@ -91,17 +92,17 @@ def test_a_byte_of_nothing_stays_a_hole(folder: tuple[Path, int]) -> None:
     (folder[0] / "byte").write_bytes(b"x")
     with opened(folder, "hole") as reader:
         assert is_sparse(reader.before)
-        assert reader.extents(1)[0] == ((1, 0),)
+        assert reader.extents(1) == ((1, 0),)
     with opened(folder, "byte") as reader:
-        assert reader.extents(1)[0] == ()
+        assert reader.extents(1) == ()
         assert reader.small(1) == b"x"
 
 
 def test_a_terabyte_of_nothing_reads_nothing(folder: tuple[Path, int]) -> None:
     sparse(folder[0] / "hole", 1 << 40)
     with opened(folder, "hole") as reader:
-        assert reader.extents(1 << 40)[0] == ((1 << 40, 0),)
-        assert list(reader.pieces(CUTTER, reader.extents(1 << 40)[0], Windows())) == []
+        assert reader.extents(1 << 40) == ((1 << 40, 0),)
+        assert list(reader.pieces(CUTTER, reader.extents(1 << 40), Windows())) == []
 
 
 def test_more_extents_than_an_entry_takes(folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +111,7 @@ def test_more_extents_than_an_entry_takes(folder: tuple[Path, int], monkeypatch:
     path = folder[0] / "holes"
     sparse(path, 4 * MIB, *((at * 65536, b"x%d" % at) for at in range(0, 60, 2)))
     with opened(folder, "holes") as reader:
-        extents = reader.extents(4 * MIB)[0]
+        extents = reader.extents(4 * MIB)
         assert 1 < len(extents) <= 4
         assert whole(reader) == path.read_bytes()
 
@@ -125,7 +126,7 @@ def test_a_file_system_that_knows_no_holes(folder: tuple[Path, int], monkeypatch
 
     with opened(folder, "sparse") as reader, monkeypatch.context() as patch:
         patch.setattr(os, "lseek", lseek)
-        assert reader.extents(2 * MIB)[0] == ()
+        assert reader.extents(2 * MIB) == ()
         assert whole(reader) == path.read_bytes()
 
 
@@ -133,7 +134,7 @@ def test_a_file_system_that_contradicts_itself_does_not_hang(folder, monkeypatch
     (folder[0] / "f").write_bytes(bytes(MIB))
     with opened(folder, "f") as reader:
         monkeypatch.setattr(os, "lseek", lambda fd, offset, how: offset)
-        assert reader.extents(MIB)[0] == ()
+        assert reader.extents(MIB) == ()
 
 
 @pytest.mark.parametrize("size", [0, 1, 512 * 1024 + 1, 3 * MIB + 17])
@@ -168,72 +169,71 @@ def test_a_file_that_shrinks_ends_where_it_ends(folder: tuple[Path, int]) -> Non
 def test_a_sparse_file_that_shrinks_never_joins_what_is_not_adjacent(folder: tuple[Path, int]) -> None:
     sparse(folder[0] / "f", 4 * MIB, (0, b"a" * 9000), (2 * MIB, b"b" * 9000))
     with opened(folder, "f") as reader:
-        extents = reader.extents(4 * MIB)[0]
+        extents = reader.extents(4 * MIB)
         os.truncate(folder[0] / "f", 4096)
         got = b"".join(map(bytes, reader.pieces(CUTTER, extents, Windows())))
         assert got == b"a" * 4096
-        assert cut_extents(extents, len(got)) == ((), 4096)
+        assert cut_extents(extents, len(got), 4096) == ((), 4096)
 
 
-@pytest.mark.parametrize("cut", [0, 5000, MIB + 17])
-def test_zeros_that_the_kernel_puts_into_a_tail_being_cut_are_not_content(
-    folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch, cut: int
-) -> None:
-    """Seen on ext4: the size is set, the tail is zeroed, and a read that began before returns the zeros."""
-    path, body = folder[0] / "f", os.urandom(3 * MIB)
-    real_pread, real_preadv = os.pread, os.preadv
+@pytest.mark.parametrize(
+    ("extents", "got", "now", "kept", "size"),
+    [
+        (((10, 5), (20, 5)), 10, 30, ((10, 5), (20, 5)), 30),
+        (((10, 5), (20, 5)), 10, 27, ((10, 5), (20, 5)), 27),
+        (((10, 5), (20, 5)), 10, 3, ((10, 5), (20, 5)), 25),  # It was cut after all of its data had been read.
+        (((10, 5), (20, 5)), 7, 22, ((10, 5), (20, 2)), 22),
+        (((10, 5), (20, 5)), 7, 30, ((10, 5), (20, 2)), 22),  # It was cut and has grown again.
+        (((10, 5), (20, 5)), 5, 18, ((10, 5),), 18),
+        (((10, 5), (20, 5)), 5, 30, ((10, 5),), 20),
+        (((10, 5), (20, 5)), 0, 4, ((4, 0),), 4),
+        (((10, 5), (20, 5)), 0, 0, (), 0),
+        (((0, 9),), 4, 4, (), 4),
+        (((0, 9),), 0, 0, (), 0),
+        (((30, 0),), 0, 7, ((7, 0),), 7),
+        (((30, 0),), 0, 0, (), 0),
+    ],
+)
+def test_cut_extents(extents: Extents, got: int, now: int, kept: Extents, size: int) -> None:
+    assert cut_extents(extents, got, now) == (kept, size)
 
-    def pread(fd: int, length: int, offset: int) -> bytes:
-        got = real_pread(fd, length, offset)
-        os.truncate(path, cut)
-        return got[: max(cut - offset, 0)] + bytes(len(got) - max(cut - offset, 0))
 
-    def preadv(fd: int, rooms: list[memoryview], offset: int) -> int:
-        got = real_preadv(fd, rooms, offset)
-        os.truncate(path, cut)
-        start = max(cut - offset, 0)
-        rooms[0][start:got] = bytes(got - start)
+class Zeroing:
+    """What Linux does to a reader when the file is cut: it zeroes the tail that the read is still copying."""
+
+    def __init__(self, path: Path, to: int) -> None:
+        self.path, self.to, self.preadv, self.pread = path, to, os.preadv, os.pread
+
+    def into(self, fd: int, rooms: list[memoryview], offset: int) -> int:
+        got = self.preadv(fd, rooms, offset)
+        os.truncate(self.path, self.to)
+        keep = max(self.to - offset, 0)
+        rooms[0][keep:got] = bytes(max(got - keep, 0))
         return got
 
-    monkeypatch.setattr(reading.os, "pread", pread)
-    monkeypatch.setattr(reading.os, "preadv", preadv)
-    for read in (
-        lambda reader: reader.small(3 * MIB),
-        lambda reader: b"".join(map(bytes, reader.pieces(CUTTER, ((0, 3 * MIB),), Windows()))),
-    ):
-        path.write_bytes(body)
-        with opened(folder, "f") as reader:
-            assert read(reader) == body[:cut]
-            assert reader.changed()
+    def at(self, fd: int, length: int, offset: int) -> bytes:
+        got = self.pread(fd, length, offset)
+        os.truncate(self.path, self.to)
+        return got[: max(self.to - offset, 0)].ljust(len(got), b"\0")
 
 
-@pytest.mark.parametrize("cut", [0, 100, 9000, 3 * MIB])
-def test_a_sparse_file_that_is_cut_while_its_holes_are_looked_for_has_no_false_hole(
-    folder: tuple[Path, int], monkeypatch: pytest.MonkeyPatch, cut: int
-) -> None:
-    sparse(folder[0] / "f", 8 * MIB, (0, b"a" * 9000), (2 * MIB, b"b" * 9000), (5 * MIB, b"c" * 9000))
-    real = os.lseek
-
-    def lseek(fd: int, at: int, whence: int) -> int:
-        if at >= 2 * MIB:
-            os.truncate(folder[0] / "f", cut)
-        return real(fd, at, whence)
-
-    with opened(folder, "f") as reader:
-        monkeypatch.setattr(reading.os, "lseek", lseek)
-        extents, size = reader.extents(8 * MIB)
-        assert size == cut
-        if extents:
-            rules.check_extents("t", extents, size)
-        assert sum(extents[-1]) <= size if extents else size <= 9000
+@pytest.mark.parametrize("left", [0, 4096, MIB + 1])
+def test_zeros_of_a_cut_tail_are_not_content(folder, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    body = b"x" * (3 * MIB)
+    (folder[0] / "f").write_bytes(body)
+    with opened(folder, "f") as reader, monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", Zeroing(folder[0] / "f", left).into)
+        assert whole(reader) == body[:left]
+        assert reader.changed()
 
 
-def test_cut_extents() -> None:
-    extents = ((10, 5), (20, 5))
-    assert cut_extents(extents, 10) == (((10, 5), (20, 5)), 25)
-    assert cut_extents(extents, 7) == (((10, 5), (20, 2)), 22)
-    assert cut_extents(extents, 0) == ((), 0)
-    assert cut_extents(((0, 9),), 4) == ((), 4)
+@pytest.mark.parametrize("left", [0, 1, 400])
+def test_zeros_of_a_small_cut_tail_are_not_content(folder, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    (folder[0] / "f").write_bytes(b"x" * 500)
+    with opened(folder, "f") as reader, monkeypatch.context() as patch:
+        patch.setattr(os, "pread", Zeroing(folder[0] / "f", left).at)
+        assert reader.small(500) == b"x" * left
+        assert reader.changed()
 
 
 def test_a_growing_file_shows(folder: tuple[Path, int]) -> None:

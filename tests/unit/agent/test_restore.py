@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, ReadableVault, falsely, stat
-from wain.agent import restore_plan
+from wain.agent import restore_links, restore_plan
 from wain.agent.browse import PointView
-from wain.agent.restore import Conflict, Policy, RestoreReport, RestoreRequest, _Run, restore
-from wain.agent.restore_plan import Batch
-from wain.agent.restore_report import Tally
+from wain.agent.restore import Conflict, Policy, RestoreReport, RestoreRequest, restore
 from wain.agent.restore_root import TargetRoot
-from wain.agent.restore_writer import RestoreWriter
 from wain.base.errors import Refused, RemoteError, WriteFailed
 from wain.base.ids import ChunkId, SeedId
 from wain.base.progress import Silent
@@ -245,54 +242,87 @@ def test_hard_links_come_back_as_one_file(target: Path) -> None:
     assert run(view, target).already == 9
 
 
-@pytest.mark.parametrize("other", [{"mode": 0o600}, {"uid": 1}, {"mtime_ns": 5}, {"device": 3}])
-def test_names_whose_inode_number_was_given_to_another_file_stay_apart(target: Path, other: dict[str, int]) -> None:
-    """While a backup runs, a file may go, and its number with it to a new one; or it is written between two names."""
+def test_two_files_that_had_one_inode_number_in_turn_are_not_joined(target: Path) -> None:
+    """A linked file was deleted during the backup, and its inode number was given to another one."""
     make = PointBuilder()
-    twin = {"links": 2, "inode": 7}
+    number = {"links": 2, "inode": 9}
     view = make.view([
-        make.file(b"a", b"first", **twin), make.file(b"b", b"other", **twin),
-        make.file(b"c", b"alike", **twin), make.file(b"d", b"alike", **twin | other),
-        make.symlink(b"l1", b"here", **twin), make.symlink(b"l2", b"away", **twin),
+        make.file(b"a", b"the old file", **number), make.file(b"b", b"the new file", **number),
+        make.file(b"c", b"the new file", **number),
+        make.file(b"d", b"the new file", **number, mode=0o600), make.file(b"e", b"the new file", **number, uid=7),
+        make.file(b"f", b"the new file", **number, mtime_ns=5),
+        make.symlink(b"l1", b"old", links=2, inode=11), make.symlink(b"l2", b"new", links=2, inode=11),
+        make.node(b"p1", Kind.CHAR_DEVICE, (1, 3), links=2, inode=12),
+        make.node(b"p2", Kind.CHAR_DEVICE, (1, 5), links=2, inode=12),
     ])  # fmt: skip
-    report = run(view, target)
-    assert (report.exit_code, report.files, report.others) == (0, 4, 2)
-    assert [(target / name).read_bytes() for name in "abcd"] == [b"first", b"other", b"alike", b"alike"]
-    assert [os.readlink(target / name) for name in ("l1", "l2")] == ["here", "away"]
-    assert all((target / name).lstat().st_nlink == 1 for name in names(target))
+    run(view, target)
+    assert (target / "a").read_bytes() == b"the old file"
+    assert (target / "b").read_bytes() == (target / "c").read_bytes() == b"the new file"
+    assert (target / "b").samefile(target / "c")
+    assert len({(target / name).stat().st_ino for name in "abdef"}) == 5
+    assert os.readlink(target / "l2") == "new"
 
 
 @pytest.mark.parametrize("what", ["links", "empty directories"])
-def test_memory_does_not_grow_with_what_has_no_content(
+def test_what_comes_without_content_is_written_in_batches_too(
     target: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(restore_plan, "BATCH_FILES", 10)
+    monkeypatch.setattr(restore_plan, "BATCH_FILES", 20)
+    monkeypatch.setattr(restore_plan, "BATCH_ALONE", 10)
+    sizes: list[int] = []
+    real = restore_plan.Planner.batches
+
+    def batches(self: restore_plan.Planner, paths: tuple[bytes, ...]) -> Iterator[restore_plan.Batch]:
+        for batch in real(self, paths):
+            sizes.append(max(len(batch.links), len(batch.left)))
+            yield batch
+
+    monkeypatch.setattr(restore_plan.Planner, "batches", batches)
     make = PointBuilder()
+    group = {"links": 100, "inode": 9}
+    number = range(100)
+    view = make.view(
+        [make.file(b"n%03d" % each, b"same", **group) for each in number]
+        if what == "links"
+        else [make.directory(b"n%03d" % each, [], mode=0o500) for each in number]
+    )
+    report = run(view, target)
+    assert (report.exit_code, len(names(target))) == (0, 100)
+    assert 10 <= max(sizes) <= 20
+    assert sizes.count(10) > 6
     if what == "links":
-        wanted = [make.file(b"%03d" % n, b"x", links=2, inode=n // 2 + 1) for n in range(100)]
+        assert (target / "n042").stat().st_nlink == 100
     else:
-        wanted = [make.directory(b"%03d" % n, [], mode=0o500) for n in range(100)]
-    tally, sizes = Tally(), []
-    with TargetRoot(target) as root, RestoreWriter(root, Policy(), tally) as writer:
-        work = _Run(make.view(wanted), writer, tally, Silent())
-        real = work._planner._hand_out
+        assert modes.S_IMODE((target / "n042").stat().st_mode) == 0o500
 
-        def hand_out() -> Batch:
-            batch = real()
-            sizes.append(len(batch.links) + len(batch.left))
-            return batch
 
-        monkeypatch.setattr(work._planner, "_hand_out", hand_out)
-        work.all(())
-        assert not writer._landing.firsts
-        assert not work._planner._linked
-    assert len(sizes) >= 5
-    assert max(sizes) <= 10
-    assert len(names(target)) == 100
-    if what == "links":
-        assert all((target / name).stat().st_nlink == 2 for name in names(target))
-    else:
-        assert {modes.S_IMODE((target / name).stat().st_mode) for name in names(target)} == {0o500}
+def test_linked_names_that_lie_far_apart_are_still_one_file(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More linked files between them than are kept in memory."""
+    monkeypatch.setattr(restore_plan, "BATCH_FILES", 4)
+    monkeypatch.setattr(restore_plan, "BATCH_ALONE", 4)
+    monkeypatch.setattr(restore_links, "KEPT_GROUPS", 16)
+    make = PointBuilder()
+    trees = [
+        make.directory(tree, [make.file(b"%03d" % each, b"%d" % each, links=2, inode=each) for each in range(200)])
+        for tree in (b"daily.0", b"daily.1")
+    ]
+    report = run(make.view(trees), target)
+    assert report.exit_code == 0
+    for each in range(200):
+        assert (target / f"daily.0/{each:03}").samefile(target / f"daily.1/{each:03}")
+        assert (target / f"daily.1/{each:03}").read_bytes() == b"%d" % each
+
+
+def test_names_seen_twice_through_a_bind_mount_are_one_file(target: Path) -> None:
+    make = PointBuilder()
+    group = {"links": 2, "inode": 9}
+    view = make.view([
+        make.directory(folder, [make.file(b"one", b"same", **group), make.file(b"two", b"same", **group)])
+        for folder in (b"a", b"b", b"c")
+    ])  # fmt: skip
+    run(view, target)
+    assert len({path.stat().st_ino for path in target.rglob("*") if path.is_file()}) == 1
+    assert (target / "c/two").stat().st_nlink == 6
 
 
 @pytest.mark.parametrize(

@@ -65,40 +65,6 @@ def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_backup, "SETTLE_NS", -(10**12))
 
 
-@pytest.mark.parametrize("cap", [1 << 17, 10])
-def test_files_with_further_names_are_read_once_and_remembered_within_a_bound(
-    server: Server, monkeypatch: pytest.MonkeyPatch, cap: int
-) -> None:
-    monkeypatch.setattr(file_content, "LINKED_CHUNKS", cap)
-    for folder in "ab":
-        (server.source / folder).mkdir()
-    for number in range(40):
-        (server.source / f"a/{number}").write_bytes(b"%d" % number)
-        os.link(server.source / f"a/{number}", server.source / f"b/{number}")
-    reads, sizes, made = [], [], []
-    real_small, real_store = FileReader.small, file_content.FileContent.store
-
-    def small(self: FileReader, size: int) -> bytes:
-        reads.append(size)
-        return real_small(self, size)
-
-    def store(self: file_content.FileContent, *args: object) -> object:
-        made.append(self)
-        try:
-            return real_store(self, *args)
-        finally:
-            sizes.append(len(self._links))
-
-    monkeypatch.setattr(FileReader, "small", small)
-    monkeypatch.setattr(file_content.FileContent, "store", store)
-    assert server.backup().state is JobState.COMPLETED
-    assert {server.content(f"source/{folder}/7") for folder in "ab"} == {b"7"}
-    assert max(sizes) == min(40, cap // 2)
-    assert len(reads) == (40 if cap > 80 else 80)
-    if cap > 80:
-        assert (made[-1]._links, made[-1]._linked_chunks) == ({}, 0)
-
-
 class TestKinds:
     def test_every_kind_comes_back(self, server: Server) -> None:
         source = server.source
@@ -348,6 +314,20 @@ class TestChange:
         assert "changed while being read" in reasons(job)["vm.img"]
         assert server.content("source/vm.img") == path.read_bytes()
 
+    def test_a_sparse_file_that_is_cut_all_the_time_gets_no_false_hole(self, server: Server, monkeypatch) -> None:
+        path = server.source / "vm.img"
+        path.write_bytes(b"d" * 5000)
+        os.truncate(path, 8 * MIB)
+
+        def cut(times: int) -> None:
+            os.truncate(path, 8 * MIB)
+            os.truncate(path, 2 * MIB - times)
+
+        on_read(monkeypatch, "vm.img", cut)
+        job = server.backup()
+        assert "changed while being read" in reasons(job)["vm.img"]
+        assert server.content("source/vm.img") == path.read_bytes()
+
     def test_a_file_that_vanishes_is_named(self, server: Server, monkeypatch) -> None:
         (server.source / "a").write_text("stays")
         path = server.source / "f"
@@ -388,7 +368,28 @@ class TestChange:
         else:
             assert job.state is JobState.COMPLETED
             assert found["source/f"].kind is (Kind.SYMLINK if become == "link" else Kind.FIFO)
-        assert job.files == 0
+        assert (job.files, job.source_bytes) == (0, 0)
+
+    @pytest.mark.parametrize("become", ["file", "fifo", "directory"])
+    def test_a_link_that_becomes_something_else(self, server: Server, monkeypatch, become: str) -> None:
+        path = server.source / "f"
+        path.symlink_to("/etc/passwd")
+
+        def change(fd: int, name: bytes) -> bytes:
+            path.unlink(missing_ok=True)
+            make = {"file": lambda: path.write_text("now"), "fifo": lambda: os.mkfifo(path), "directory": path.mkdir}
+            make[become]()
+            return reading.link_target(fd, name)
+
+        monkeypatch.setattr(tree_backup, "link_target", change)
+        job = server.backup()
+        if become == "directory":
+            assert "became a directory" in reasons(job)["f"]
+        elif become == "fifo":
+            assert (job.problems, server.entries()["source/f"].kind) == ((), Kind.FIFO)
+        else:
+            assert (job.problems, job.files) == ((), 1)
+            assert server.content("source/f") == b"now"
 
     def test_a_file_that_cannot_be_read_is_named_and_the_rest_kept(self, server: Server, monkeypatch) -> None:
         for name in "abc":
