@@ -16,6 +16,18 @@ def to_iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+def from_iso(text: str) -> datetime:
+    """Return the UTC moment that a service wrote (RFC 3339).
+
+    Raises:
+        ValueError: it is none, or has no time zone.
+    """
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text[:64]!r} has no time zone")
+    return found.astimezone(UTC)
+
+
 def from_ns(count: int) -> datetime:
     """Return the UTC moment `count` nanoseconds after 1970, cut to the microsecond.
 

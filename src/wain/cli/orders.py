@@ -11,6 +11,7 @@ from wain.base.sizes import format_bytes
 from wain.cli import render
 from wain.cli.devices import finding_json, show_findings
 from wain.cli.options import DataBox, Json
+from wain.cli.ordering import CaFile, Remote, ResourceGroup, Service, Subscription, orders_at, shipping_words
 from wain.cli.parts import Parts
 from wain.cli.progress import open_progress
 
@@ -33,20 +34,40 @@ def create(
     sku: Annotated[str, typer.Option(help="DataBoxDisk or DataBox.")] = "DataBoxDisk",
     subscription: Annotated[str, typer.Option(help="The subscription; the vault's must be the same.")] = "local",
     region: Annotated[str, typer.Option(help="Where the device is copied.")] = "local",
+    contact: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=TEXT", help="With --service: name=, phone=, email=.")
+    ] = None,
+    address: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=TEXT", help="With --service: street=, city=, postcode=, country=.")
+    ] = None,
     databox: DataBox = "",
+    service: Service = "",
+    resource_group: ResourceGroup = "",
+    ca_file: CaFile = "",
     json: Json = False,
 ) -> None:
     """Order a device."""
-    from wain.databox.orders import OrderRequest
+    from wain.order.order import LOCAL_GROUP, OrderRequest
 
-    request = OrderRequest(name, sku, account, subscription, region)
-    _say(Parts.of(context).databox(databox).create_order(request), json)
+    remote = Remote(service, subscription, resource_group, ca_file)
+    words = shipping_words(contact, address) if service else "{}"
+    request = OrderRequest(name, sku, account, subscription, region, resource_group or LOCAL_GROUP, words)
+    _say(orders_at(Parts.of(context), databox, remote).create_order(request), json)
 
 
 @app.command("list")
-def list_(context: typer.Context, databox: DataBox = "", json: Json = False) -> None:
+def list_(
+    context: typer.Context,
+    databox: DataBox = "",
+    service: Service = "",
+    subscription: Subscription = "",
+    resource_group: ResourceGroup = "",
+    ca_file: CaFile = "",
+    json: Json = False,
+) -> None:
     """List the orders, oldest first."""
-    orders = Parts.of(context).databox(databox).orders()
+    remote = Remote(service, subscription, resource_group, ca_file)
+    orders = orders_at(Parts.of(context), databox, remote).orders()
     if json:
         render.emit_json([order_json(order) for order in orders])
         return
@@ -55,9 +76,19 @@ def list_(context: typer.Context, databox: DataBox = "", json: Json = False) -> 
 
 
 @app.command()
-def show(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> None:
+def show(
+    context: typer.Context,
+    name: _Name,
+    databox: DataBox = "",
+    service: Service = "",
+    subscription: Subscription = "",
+    resource_group: ResourceGroup = "",
+    ca_file: CaFile = "",
+    json: Json = False,
+) -> None:
     """Show an order and its history."""
-    _show(Parts.of(context).databox_knowing(name, databox).order(name), json)
+    remote = Remote(service, subscription, resource_group, ca_file)
+    _show(orders_at(Parts.of(context), databox, remote, name).order(name), json)
 
 
 @app.command()
@@ -80,10 +111,15 @@ def cancel(
     name: _Name,
     reason: Annotated[str, typer.Option(help="Why.")],
     databox: DataBox = "",
+    service: Service = "",
+    subscription: Subscription = "",
+    resource_group: ResourceGroup = "",
+    ca_file: CaFile = "",
     json: Json = False,
 ) -> None:
     """Cancel an order whose device is not prepared yet."""
-    _say(Parts.of(context).databox_knowing(name, databox).cancel(name, reason), json)
+    remote = Remote(service, subscription, resource_group, ca_file)
+    _say(orders_at(Parts.of(context), databox, remote, name).cancel(name, reason), json)
 
 
 @app.command()
@@ -173,6 +209,7 @@ def order_json(order: "Order") -> dict[str, object]:
         "accountKind": order.account_kind.value,
         "subscription": order.subscription,
         "region": order.region,
+        "resourceGroup": order.resource_group,
         "device": order.device.hex() if order.device else None,
         "history": [{"stage": each.stage.value, "at": render.json_moment(each.at)} for each in order.history],
     }

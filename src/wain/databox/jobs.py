@@ -12,9 +12,9 @@ from typing import Any, Final
 from wain.base.errors import Missing, Refused
 from wain.base.moment import to_iso, to_ns
 from wain.databox.home import Parts
-from wain.databox.orders import Account, Held, OrderRequest
+from wain.databox.orders import Account, Held
 from wain.databox.tables import REQUESTS
-from wain.order.order import LOCAL_GROUP, Order, Stage
+from wain.order.order import LOCAL_GROUP, Order, OrderRequest, Stage
 from wain.order.rules import ADDRESS_EDITABLE, DELETABLE, RETURNABLE, check_account_kind, check_name, is_cancellable
 from wain.order.sku import Sku
 from wain.storage.sql import Connection
@@ -76,7 +76,11 @@ class Jobs:
             self._parts.orders.create(request)
         except Refused as error:
             raise ArmRefused(Code.EXISTS, error.reason, "name", error.hint) from None
-        return self.one(place)
+        try:
+            return self.one(place)
+        except ArmRefused:
+            reason = f"there was an order {place.name}, which was deleted; its custody keeps the name"
+            raise ArmRefused(Code.EXISTS, reason, "name", "Choose another name.") from None
 
     def check(self, name: str, sku: str, account: str) -> None:
         """Check what an order names, as creating it will.

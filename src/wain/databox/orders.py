@@ -20,7 +20,7 @@ from wain.databox.custody import Book, Step
 from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, REQUESTS, STAGES
 from wain.order import order as rules_of_stages
 from wain.order.custody import NO_RECORD, Event
-from wain.order.order import FINISHED, LOCAL_GROUP, AccountKind, Order, Stage, StageTime
+from wain.order.order import FINISHED, LOCAL_GROUP, AccountKind, Order, OrderRequest, Stage, StageTime
 from wain.order.rules import check_account_kind, check_name
 from wain.order.sku import SKUS, Sku, find_sku
 from wain.storage.api import AzureAccount
@@ -60,20 +60,6 @@ class Account:
     created_at: datetime
     azure: AzureAccount | None = None
     """Where it lies in Azure; None for a directory of the service."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
-    """What an order asks for."""
-
-    name: str
-    sku: str
-    account: str
-    subscription: str
-    region: str
-    resource_group: str = LOCAL_GROUP
-    words: str = "{}"
-    """What else the customer said, as a JSON object: contact, shipping address (`wire.arm_jobs`)."""
 
 
 @dataclass(frozen=True, slots=True)

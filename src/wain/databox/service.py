@@ -20,11 +20,11 @@ from wain.databox.datacopy import CopyReport
 from wain.databox.erase import EraseRequest, Erasure, ImportProof, Proofs
 from wain.databox.home import Home, Parts
 from wain.databox.jobs import Jobs
-from wain.databox.orders import Account, Clock, OrderRequest, Orders
+from wain.databox.orders import Account, Clock, Orders
 from wain.databox.prepare import Blank
 from wain.device.label import Label
 from wain.order.custody import CustodyRecord
-from wain.order.order import AccountKind, Order, Stage
+from wain.order.order import AccountKind, Order, OrderRequest, Stage
 from wain.order.sku import SKUS, Sku
 from wain.storage.api import AzureAccount, AzureBlobs, OpenAzure, PageBlobs
 from wain.wire.databox import CopiedContainer

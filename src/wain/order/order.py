@@ -99,3 +99,17 @@ class Order:
     def stage(self) -> Stage:
         """Where the order is now."""
         return self.history[-1].stage
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What an order asks for."""
+
+    name: str
+    sku: str
+    account: str
+    subscription: str
+    region: str
+    resource_group: str = LOCAL_GROUP
+    words: str = "{}"
+    """What else the customer said, as a JSON object: contact, shipping address (`wire.arm_jobs`)."""

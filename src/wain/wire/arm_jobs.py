@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from wain.base.moment import to_iso
-from wain.order.order import DEAD, FINISHED, Order, Stage
+from wain.base.errors import Malformed
+from wain.base.moment import from_iso, to_iso
+from wain.order.order import DEAD, FINISHED, AccountKind, Order, Stage, StageTime
 from wain.order.rules import ADDRESS_EDITABLE, DELETABLE, is_cancellable
 from wain.wire.arm_errors import ArmRefused, Code
 from wain.wire.arm_paths import JOB_TYPE, account_id, account_of, job_id
@@ -48,6 +49,8 @@ ENDED: Final[Mapping[Stage, str]] = {
 
 _KEPT: Final = ("contactDetails", "shippingAddress", "preferences", "expectedDataSizeInTeraBytes", "preferredDisks",
                 "reverseShippingDetails", "keyEncryptionKey")  # fmt: skip
+_SIZE: Final = "expectedDataSizeInTeraBytes"
+_SIZE_CAP: Final = 1000
 _SECRETS: Final = ("passkey", "devicePassword")
 _CHANGEABLE: Final = frozenset({"contactDetails", "shippingAddress", "preferences", "reverseShippingDetails"})
 WAITING: Final = "SsemUserCopyErrorWaitingForAction"
@@ -135,9 +138,47 @@ def wanted(body: Mapping[str, Any]) -> Wanted:
     contact = mapping(details.get("contactDetails"), "properties.details.contactDetails")
     text(contact, "contactName", "contactDetails")
     said = {key: details[key] for key in _KEPT if details.get(key) is not None}
+    for key in said.keys() - {_SIZE}:
+        mapping(said[key], f"properties.details.{key}")
+    if type(said.get(_SIZE, 1)) is not int or not 0 < said.get(_SIZE, 1) <= _SIZE_CAP:
+        raise ArmRefused(Code.BODY, f"{_SIZE} must be 1 to {_SIZE_CAP}", f"properties.details.{_SIZE}")
     account = _account_id(details)
     kept = {"details": said, "storageAccountId": account, "tags": _tags(body)}
     return Wanted(text(body, "location", "job"), sku, account_of(account), words_json(kept))
+
+
+def order_of(body: Mapping[str, Any]) -> Order:
+    """Return the order that a service shows as a `JobResource` with its details.
+
+    The kind of its storage account is not on the wire: an order that was taken has one with page blobs, so it counts
+    as general purpose v2. Stages that Wain does not know are those of other kinds of order.
+
+    Raises:
+        Malformed: it is none that Wain understands.
+    """
+    try:
+        parts = str(body["id"]).strip("/").split("/")
+        properties = body["properties"]
+        details = properties["details"]
+        account = details["dataImportDetails"][0]["accountDetails"]["storageAccountId"]
+        reached = [each for each in details["jobStages"] if each.get("stageTime")]
+        history = tuple(StageTime(Stage(each["stageName"]), from_iso(each["stageTime"])) for each in reached)
+        order = Order(
+            name=str(body["name"]),
+            sku=str(body["sku"]["name"]),
+            account=account_of(account),
+            account_kind=AccountKind.STORAGE_V2,
+            subscription=parts[1],
+            region=str(body["location"]),
+            device=None,
+            history=history,
+            resource_group=parts[3],
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, ArmRefused) as error:
+        raise Malformed("an order", f"the service shows it without {error}") from None
+    if not history or order.stage.value != properties.get("status"):
+        raise Malformed("an order", f"its stages do not end in {str(properties.get('status'))[:64]}")
+    return order
 
 
 def words_json(words: Mapping[str, Any]) -> str:
@@ -146,18 +187,14 @@ def words_json(words: Mapping[str, Any]) -> str:
     Raises:
         ArmRefused: they are too long.
     """
-    encoded = json.dumps(words, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    if len(encoded.encode("utf-8", "replace")) > WORDS_CAP or "\x00" in encoded or not _is_sound(encoded):
-        raise ArmRefused(Code.BODY, f"the details of an order may take {WORDS_CAP} bytes of plain text", "properties")
-    return encoded
-
-
-def _is_sound(encoded: str) -> bool:
     try:
-        encoded.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        encoded = json.dumps(words, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        size = len(encoded.encode())
+    except (ValueError, RecursionError):  # a number that is none, half a character, or too deep
+        size = WORDS_CAP + 1
+    if size > WORDS_CAP:
+        raise ArmRefused(Code.BODY, f"the details of an order may take {WORDS_CAP} bytes of plain JSON", "properties")
+    return encoded
 
 
 def changed_words(words: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, frozenset[str]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from wain.order.order import Order
+from wain.order.order import Order, OrderRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +28,22 @@ class DataBoxApi(Protocol):
 
     def copied(self, name: str) -> list[CopiedContainer]:
         """Return what the data copy of a finished order put where, from its copy log."""
+
+
+class OrderApi(Protocol):
+    """Orders, as a customer makes and follows them: at the service in this machine, at `wain serve`, or at Azure.
+
+    Raises: `Refused` or `Declined` when the service refuses, `RemoteError` when it cannot be reached.
+    """
+
+    def orders(self) -> list[Order]:
+        """Return all orders that the caller may see, oldest first."""
+
+    def order(self, name: str) -> Order:
+        """Return one order. `Missing`, or `Refused`: there is none."""
+
+    def create_order(self, request: OrderRequest) -> Order:
+        """Order a device. The same request again returns the order there is."""
+
+    def cancel(self, name: str, reason: str) -> Order:
+        """Cancel an order whose device is not prepared yet."""

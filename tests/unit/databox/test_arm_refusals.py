@@ -78,6 +78,14 @@ def test_an_order_cannot_be_changed_by_ordering_again(serve: Serve) -> None:
     assert elsewhere == (409, "JobAlreadyExists")
 
 
+def test_a_deleted_orders_name_stays_taken(serve: Serve) -> None:
+    client = serve.client()
+    client.jobs.begin_create(GROUP, "once", job()).result()
+    client.jobs.cancel(GROUP, "once", m.CancellationReason(reason="x"))
+    client.jobs.begin_delete(GROUP, "once").result()
+    assert refused(lambda: client.jobs.begin_create(GROUP, "once", job())) == (409, "JobAlreadyExists")
+
+
 def test_what_is_not_there(serve: Serve) -> None:
     client = serve.client()
     client.jobs.begin_create(GROUP, "there", job()).result()
@@ -183,11 +191,24 @@ def test_requests_that_no_client_of_microsofts_sends(
     assert (got.status_code, got.json()["error"]["code"]) == answer
 
 
-def test_words_that_no_catalog_could_keep(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("tags", '{"a": "\\ud800"}'),
+        ("tags", '{"a": 7}'),
+        ("shippingAddress", '"one line"'),
+        ("shippingAddress", '{"streetAddress1": NaN}'),
+        ("preferences", '{"deep": 1e999}'),
+        ("expectedDataSizeInTeraBytes", "true"),
+        ("expectedDataSizeInTeraBytes", "-1"),
+    ],
+)
+def test_words_that_no_catalog_could_keep(serve: Serve, place: str, words: str) -> None:
     wanted = job().as_dict()
-    wanted["tags"] = {"a": "\ud800"}
+    (wanted if place == "tags" else wanted["properties"]["details"])[place] = "HERE"
     with serve.http(ADA) as http:
-        got = http.put(f"{JOBS}/odd{VERSION}", content=json.dumps(wanted).encode())
+        content = json.dumps(wanted).replace('"HERE"', words).encode()
+        got = http.put(f"{JOBS}/odd{VERSION}", content=content)
     assert (got.status_code, got.json()["error"]["code"]) == (400, "InvalidRequestContent")
 
 
