@@ -35,6 +35,10 @@ def test_the_story_on_a_luks_device(wain: Wain, locked: Path, tmp_path: Path) ->
     said = wain("device", "prepare", ORDER, locked, *how, passkey_file, "--json").json()
     root = Path(said["path"])
     assert (root / "PageBlob").is_dir()
+    another = tmp_path / "another"
+    another.write_text(OTHER + "\n")
+    # What is refused must not replace the passkey that is kept: nobody could open the device any more.
+    assert "is not blank" in wain("device", "prepare", ORDER, locked, *how, another, code=1).err
     for stage in ("Dispatched", "Delivered"):
         wain("order", "advance", ORDER, stage)
     wain("policy", "set", "--include", source, "--initial", "offline", "--order", ORDER, "--device", root)

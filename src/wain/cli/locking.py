@@ -82,6 +82,7 @@ def format_device(parts: Parts, order: LockedOrder, device: Path, overwrite: str
         Refused: another lock than LUKS, a bad passkey, or a device that is not blank.
     """
     from wain.databox.credentials import keep_passkey
+    from wain.device.blank import check_blank
     from wain.device.lock import format_locked
     from wain.device.passkey import check_passkey, generate_passkey
 
@@ -89,6 +90,8 @@ def format_device(parts: Parts, order: LockedOrder, device: Path, overwrite: str
         raise Refused(f"{order.lock!r} is not a lock that Wain can make", "--lock takes luks.")
     passkey = _passkey(order.passkey_file) if order.passkey_file or is_interactive() else generate_passkey()
     check_passkey(passkey)
+    # Before the passkey is kept: one that opens a device which stays as it is must not be replaced.
+    check_blank(device, overwrite)
     # Kept before the device is locked with it: a device that nobody can open is lost.
     keep_passkey(order.service, order.name, passkey)
     return format_locked(device, passkey, unlocked_at(parts), overwrite).root
