@@ -155,7 +155,8 @@ class ArmRoutes:
         return _empty()
 
     def _credentials(self, asked: Asked) -> Response:
-        return _json(arm_jobs.credentials_json(self._jobs.one(asked.place)))
+        job = self._jobs.one(asked.place)
+        return _json(arm_jobs.credentials_json(job, self._jobs.passkey(job)))
 
     def _book(self, asked: Asked) -> Response:
         body = asked.body()

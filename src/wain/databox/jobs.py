@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from wain.base.errors import Missing, Refused
 from wain.base.moment import to_iso, to_ns
+from wain.databox.credentials import read_passkey
 from wain.databox.home import Parts
 from wain.databox.orders import Account, Held
 from wain.databox.tables import REQUESTS
@@ -125,6 +126,13 @@ class Jobs:
         with self._parts.catalog.reading() as rows:
             found = self._found(rows, place)
         return self._with_halt(found)
+
+    def passkey(self, job: Job) -> str:
+        """Return the passkey of an order's device, or an empty text when it is not locked."""
+        try:
+            return read_passkey(self._parts.home.root, job.order.name)
+        except Refused:
+            return ""
 
     def listed(self, listing: Listing) -> list[tuple[int, Job]]:
         """Return orders with their positions, oldest first."""

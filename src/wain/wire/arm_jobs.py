@@ -133,7 +133,7 @@ def wanted(body: Mapping[str, Any]) -> Wanted:
         raise ArmRefused(Code.BODY, f"the details are those of a {details['jobDetailsType']!r}, not {sku}", target)
     for secret in _SECRETS:
         if details.get(secret):
-            reason = f"this service locks no device with a {secret} of the customer's"
+            reason = f"this service locks no device with a {secret} from an order"
             raise ArmRefused(Code.SECRET, reason, f"properties.details.{secret}", "Leave it out.")
     contact = mapping(details.get("contactDetails"), "properties.details.contactDetails")
     text(contact, "contactName", "contactDetails")
@@ -324,8 +324,8 @@ def _account_json(job: Job) -> dict[str, Any]:
     return {"dataAccountType": "StorageAccount", "storageAccountId": known}
 
 
-def credentials_json(job: Job) -> dict[str, Any]:
-    """Return what opens the device of an order (azure.md 3.6). Devices of this service are not locked: no key.
+def credentials_json(job: Job, passkey: str) -> dict[str, Any]:
+    """Return what opens the device of an order (azure.md 3.6); `passkey` is empty for one that is not locked.
 
     Raises:
         ArmRefused: no device has been prepared yet.
@@ -337,6 +337,7 @@ def credentials_json(job: Job) -> dict[str, Any]:
     secrets: dict[str, Any] = {"jobSecretsType": order.sku}
     if order.sku == "DataBoxDisk":
         secrets |= {"diskSecrets": [{"diskSerialNumber": job.serial or ""}], "isPasskeyUserDefined": False}
+        secrets |= {"passKey": passkey} if passkey else {}
     else:
         share = {"shareName": f"{order.account}_PageBlob", "shareType": "PageBlob", "supportedAccessProtocols": []}
         account = {
@@ -344,7 +345,8 @@ def credentials_json(job: Job) -> dict[str, Any]:
             "dataAccountType": "StorageAccount",
             "shareCredentialDetails": [share],
         }
-        secrets["podSecrets"] = [{"deviceSerialNumber": job.serial or "", "accountCredentialDetails": [account]}]
+        pod = {"deviceSerialNumber": job.serial or "", "accountCredentialDetails": [account]}
+        secrets["podSecrets"] = [{**pod, "devicePassword": passkey} if passkey else pod]
     return {"value": [{"jobName": order.name, "jobSecrets": secrets}]}
 
 

@@ -12,6 +12,7 @@ from unit.databox.making import seal
 from unit.databox.serving import ACCOUNT, GROUP, REGION, SUBSCRIPTION, Serve, account_id, address, job
 from wain.base.ids import SeedId
 from wain.base.progress import Silent
+from wain.databox.credentials import keep_passkey
 from wain.order.order import Stage
 
 ALL = [
@@ -24,6 +25,7 @@ ALL = [
     "DataCopy",
     "Completed",
 ]
+PASSKEY = "Quartz@Meadow-7531"
 DISPLAYED = [
     "Ordered",
     "Processed",
@@ -84,6 +86,12 @@ def test_s34_s81_an_order_through_all_stages(serve: Serve, tmp_path: Path, sku: 
     assert (secret.job_name, secret.job_secrets.job_secrets_type) == (name, sku)
     holder = secret.job_secrets.disk_secrets if sku == "DataBoxDisk" else secret.job_secrets.pod_secrets
     assert "WD-7" in (getattr(holder[0], "disk_serial_number", ""), getattr(holder[0], "device_serial_number", ""))
+
+    keep_passkey(serve.home / "databox", name, PASSKEY)
+    [locked] = client.jobs.list_credentials(GROUP, name)
+    found = locked.job_secrets.pass_key if sku == "DataBoxDisk" else locked.job_secrets.pod_secrets[0].device_password
+    assert found == PASSKEY
+    assert PASSKEY not in str(client.jobs.get(GROUP, name, expand="details").as_dict())
 
     serve.databox.advance(name, Stage.DISPATCHED)
     assert states(client, name) == expected(2)
