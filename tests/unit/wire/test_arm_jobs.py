@@ -33,7 +33,7 @@ def ways() -> list[tuple[Stage, ...]]:
     while open_ways:
         way = open_ways.pop()
         found.append(way)
-        open_ways += [(*way, then) for then in MOVES.get(way[-1], frozenset())]
+        open_ways += [(*way, then) for then in sorted(MOVES.get(way[-1], frozenset()), key=lambda each: each.value)]
     return found
 
 
