@@ -16,6 +16,7 @@ from wain.agent.browse import PointView
 from wain.base.ids import PointId
 from wain.base.moment import to_ns
 from wain.tree.entry import Entry, Kind, Stat
+from wain.tree.links import link_key
 from wain.wire.vault import RecoveryPoint
 
 LATEST: Final = b"latest"
@@ -179,7 +180,5 @@ def _entry_inode(path: bytes, entry: Entry, point: PointId) -> int:
     The numbers of the source will not do: they repeat on its file systems and from point to point, and bind mounts
     make directories seem to hold themselves.
     """
-    stat = entry.stat
-    if stat.links > 1 and entry.kind is not Kind.DIRECTORY:
-        return _inode(b"%s %d %d" % (point, stat.device, stat.inode))
-    return _inode(path)
+    key = link_key(entry)
+    return _inode(path) if key is None else _inode(b"%s %s" % (point, key))

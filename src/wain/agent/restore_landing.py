@@ -18,12 +18,11 @@ from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot, check_name
 from wain.base.errors import DeviceLost, OutOfSpace, WriteFailed
 from wain.tree.entry import Entry, Kind
+from wain.tree.links import link_key
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOST: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
 _BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-
-LinkKey = tuple[int, int, Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,9 @@ class Place:
 class Item:
     """One entry on its way to the target. For a file, `pending` counts the bytes still to come."""
 
-    __slots__ = ("data", "entry", "failed", "in_place", "met", "pending", "place", "shown", "starts", "touched")
+    __slots__ = (
+        "data", "entry", "failed", "in_place", "link_key", "met", "pending", "place", "shown", "starts", "touched"
+    )  # fmt: skip
 
     def __init__(self, place: Place, entry: Entry, shown: bytes) -> None:
         self.place = place
@@ -77,14 +78,8 @@ class Item:
         self.data = at if self.starts else entry.stat.size
         """Bytes of content, holes left out."""
         self.pending = self.data
-
-    @property
-    def link_key(self) -> LinkKey | None:
+        self.link_key = link_key(entry)
         """What names of one hard-linked entry have in common, or None for an entry with one name."""
-        stat = self.entry.stat
-        if stat.links < 2 or self.entry.kind is Kind.DIRECTORY:
-            return None
-        return stat.device, stat.inode, self.entry.kind
 
 
 class Landing:
@@ -95,7 +90,7 @@ class Landing:
         self.policy = policy
         self.tally = tally
         self.metadata = Metadata(tally, special_bits=policy.special_bits or os.geteuid() == 0)
-        self.firsts: dict[LinkKey, First] = {}
+        self.firsts: dict[bytes, First] = {}
 
     def arrive(self, item: Item) -> Arrival:
         """Decide about an entry before anything is read for it, and count what needs no writing.

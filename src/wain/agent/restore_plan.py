@@ -11,7 +11,7 @@ from typing import Final
 
 from wain.agent.browse import PointView, split_path
 from wain.agent.point_packs import StillTravelling
-from wain.agent.restore_landing import Item, LinkKey, Place
+from wain.agent.restore_landing import Item, Place
 from wain.agent.restore_report import Tally
 from wain.agent.restore_writer import RestoreWriter
 from wain.base.errors import Corrupt, DataError, Malformed, WainError
@@ -60,7 +60,7 @@ class Planner:
         self._writer = writer
         self._tally = tally
         self._batch = Batch()
-        self._linked: dict[LinkKey, int] = {}
+        self._linked: dict[bytes, int] = {}
 
     def batches(self, paths: Iterable[bytes]) -> Iterator[Batch]:
         """Yield what restoring these paths (all of the point when there are none) takes.
@@ -145,7 +145,7 @@ class Planner:
             self._tally.damage(item.shown, str(error))
             return None
 
-    def _is_further_name(self, key: LinkKey, links: int) -> bool:
+    def _is_further_name(self, key: bytes, links: int) -> bool:
         """Count the names of a hard-linked entry; True for all but the first."""
         left = self._linked.get(key)
         if left is None:

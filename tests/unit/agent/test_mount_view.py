@@ -139,9 +139,10 @@ def inodes(view: MountView, path: bytes = b"/") -> dict[bytes, int]:
 def test_hard_links_share_a_number_and_nothing_else_does(make: PointBuilder) -> None:
     one = make.file(b"one", b"x", inode=5, links=2)
     alone = make.file(b"alone", b"x", inode=5)  # A number that was given out again while the backup ran.
+    reused = make.file(b"reused", b"y", inode=5, links=2)
     elsewhere = make.file(b"elsewhere", b"x", inode=5, device=1, links=2)
     bind = make.directory(b"bind", [make.directory(b"bind", [], inode=9)], inode=9)
-    entries = [one, replace(one, name=b"two"), alone, elsewhere, bind]
+    entries = [one, replace(one, name=b"two"), alone, reused, elsewhere, bind]
     make.finish(entries)
     make.finish([*entries, make.file(b"more")])
     make.vault.listing[-1] = replace(make.vault.listing[-1], received_at=NOW + timedelta(hours=1))

@@ -242,6 +242,27 @@ def test_hard_links_come_back_as_one_file(target: Path) -> None:
     assert run(view, target).already == 9
 
 
+def test_two_files_that_had_one_inode_number_in_turn_are_not_joined(target: Path) -> None:
+    """A linked file was deleted during the backup, and its inode number was given to another one."""
+    make = PointBuilder()
+    number = {"links": 2, "inode": 9}
+    view = make.view([
+        make.file(b"a", b"the old file", **number), make.file(b"b", b"the new file", **number),
+        make.file(b"c", b"the new file", **number),
+        make.file(b"d", b"the new file", **number, mode=0o600), make.file(b"e", b"the new file", **number, uid=7),
+        make.file(b"f", b"the new file", **number, mtime_ns=5),
+        make.symlink(b"l1", b"old", links=2, inode=11), make.symlink(b"l2", b"new", links=2, inode=11),
+        make.node(b"p1", Kind.CHAR_DEVICE, (1, 3), links=2, inode=12),
+        make.node(b"p2", Kind.CHAR_DEVICE, (1, 5), links=2, inode=12),
+    ])  # fmt: skip
+    run(view, target)
+    assert (target / "a").read_bytes() == b"the old file"
+    assert (target / "b").read_bytes() == (target / "c").read_bytes() == b"the new file"
+    assert (target / "b").samefile(target / "c")
+    assert len({(target / name).stat().st_ino for name in "abdef"}) == 5
+    assert os.readlink(target / "l2") == "new"
+
+
 @pytest.mark.parametrize(
     ("conflict", "content", "copies", "outcome"),
     [
