@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from wain.agent.walk import Found, words
+from wain.agent.listing import Found
+from wain.agent.walk import words
 from wain.agent.windows import Windows
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.tree.entry import Kind

@@ -16,6 +16,7 @@ from typing import Final
 from wain.agent.file_content import FileContent
 from wain.agent.history import HistoryReader, HistoryWriter, Remembered
 from wain.agent.known import KnownChunks
+from wain.agent.listing import Found
 from wain.agent.pipeline import Needs, Pipeline
 from wain.agent.reading import (
     KINDS,
@@ -33,7 +34,7 @@ from wain.agent.reading import (
 )
 from wain.agent.unchanged import Unchanged, stat_values
 from wain.agent.view import LIVE, View
-from wain.agent.walk import Entered, Found, Left, join
+from wain.agent.walk import Entered, Left, join
 from wain.base.errors import DataError
 from wain.base.ids import ChunkId, PackId
 from wain.base.progress import Progress

@@ -11,9 +11,9 @@ from typing import Final
 
 from wain.agent.history import Seen
 from wain.agent.known import KnownChunks
+from wain.agent.listing import Found
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import KINDS
-from wain.agent.walk import Found
 from wain.base.ids import PackId
 from wain.tree.compare import chunks_of, is_listed, same, stat_key
 from wain.tree.entry import Kind

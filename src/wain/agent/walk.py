@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from wain.agent.listing import LISTINGS, Fault, Found, list_still
 from wain.agent.view import LIVE, OPEN_DIRECTORY, View
 from wain.job.job import Problem
 from wain.policy.exclusion import Exclusions
@@ -43,13 +44,6 @@ class WalkPlan:
     one_file_system: bool = False
     skip: frozenset[tuple[int, int]] = frozenset()
     view: View = LIVE
-
-
-class Found(NamedTuple):
-    """One name in a directory, as `lstat` saw it."""
-
-    name: bytes
-    stat: os.stat_result
 
 
 class Entered(NamedTuple):
@@ -185,13 +179,30 @@ class Walk:
 
     def _list(self, here: _Open) -> list[Found]:
         """Return what an include holds, sorted by nothing, without what the plan leaves out."""
-        path, plan, picks = here.path, self.plan, self._picks.get(here.path, ())
+        here.cache = self.plan.exclude_caches and is_cache(here.fd)
+        try:
+            listing = list_still(here.fd, here.stat, lambda fd, faults: self._scan(here, fd, faults))
+        except OSError as error:
+            self.report(Problem(here.path, f"it could not be listed: {words(error)}"))
+            return []
+        here.stat = listing.stat
+        for fault in listing.faults:
+            self.report(_problem(here.path, fault))
+        if not listing.still:
+            self.report(Problem(here.path, f"{LISTINGS} times it changed while being listed; names may be missing"))
+        picks = self._picks.get(here.path)
+        if picks:
+            self._check_picks(here.path, {one.name: one.stat for one in listing.found if one.name in picks})
+        return listing.found
+
+    def _scan(self, here: _Open, fd: int, faults: list[Fault]) -> list[Found]:
+        """List an include once. What was listed before an error is kept."""
+        path, plan, picks, only_tag = here.path, self.plan, self._picks.get(here.path, ()), here.cache
         found: list[Found] = []
         matches = plan.exclusions.matches if plan.exclusions else None
         biggest = plan.max_file_bytes
-        only_tag = here.cache = plan.exclude_caches and is_cache(here.fd)
         try:
-            with os.scandir(here.fd) as listing:
+            with os.scandir(fd) as listing:
                 for item in listing:
                     name = item.name.encode(_ENCODING, _ERRORS)
                     try:
@@ -199,7 +210,7 @@ class Walk:
                     except FileNotFoundError:
                         continue  # Gone between two system calls: it is no longer part of the directory.
                     except OSError as error:
-                        self.report(Problem(join(path, name), words(error)))
+                        faults.append(Fault(name, error))
                         continue
                     if name not in picks:  # What is included by name, or leads to it, always counts.
                         if only_tag and name != CACHE_TAG:
@@ -210,10 +221,7 @@ class Walk:
                             continue
                     found.append(Found(name, stat))
         except OSError as error:
-            # What was listed so far is kept.
-            self.report(Problem(path, f"it could not be listed in full: {words(error)}"))
-        if picks:
-            self._check_picks(path, {one.name: one.stat for one in found if one.name in picks})
+            faults.append(Fault(b"", error))
         return found
 
     def _pick(self, here: _Open) -> list[Found]:
@@ -253,6 +261,12 @@ class Walk:
         if not os.path.lexists(target):
             return True
         return any(target == one or target.startswith(join(one, b"")) for one in self._includes)
+
+
+def _problem(directory: bytes, fault: Fault) -> Problem:
+    if fault.name:
+        return Problem(join(directory, fault.name), words(fault.error))
+    return Problem(directory, f"it could not be listed in full: {words(fault.error)}")
 
 
 def _close(one: _Open) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from wain.agent import reading
+from wain.agent.listing import Found
 from wain.agent.reading import (
     FileReader,
     Moved,
@@ -17,7 +18,6 @@ from wain.agent.reading import (
     look_again,
     xattrs_of,
 )
-from wain.agent.walk import Found
 from wain.agent.windows import Windows
 from wain.chunk.cutter import Cutter
 from wain.tree import rules

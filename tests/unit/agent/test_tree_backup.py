@@ -13,8 +13,9 @@ import pytest
 from unit.agent.engine import Server, reasons
 from wain.agent import file_content, reading, tree_backup
 from wain.agent.known import KnownChunks
+from wain.agent.listing import Found
 from wain.agent.reading import FileReader, Xattrs
-from wain.agent.walk import Entered, Found
+from wain.agent.walk import Entered
 from wain.chunk.names import ChunkType
 from wain.job.job import JobState
 from wain.tree import rules

@@ -1,0 +1,49 @@
+"""Programs that change a directory while somebody reads it. Each goes on, from a seed, until it is killed.
+
+As a program: `python tests/fidelity/writers.py NAME DIR SEED`; it prints a line when it has begun.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+NAMES = 40
+
+
+def rename_over(folder: str, dice: random.Random) -> None:
+    """Save files as editors do, in bursts: each name is there at every moment."""
+    number = 0
+    while True:
+        for _ in range(dice.randrange(1, 30)):
+            number += 1
+            with open(f"{folder}/.tmp{number % 3}", "w", encoding="ascii") as file:
+                file.write(str(number))
+            os.rename(f"{folder}/.tmp{number % 3}", f"{folder}/name{dice.randrange(NAMES)}")
+        time.sleep(dice.random() * 0.05)
+
+
+WRITERS: dict[str, Callable[[str, random.Random], None]] = {"rename-over": rename_over}
+
+
+@contextmanager
+def writing(name: str, folder: str, seed: int) -> Iterator[None]:
+    """Run a writer in a process of its own while the `with` block lasts."""
+    command = [sys.executable, __file__, name, folder, str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            yield
+            assert process.poll() is None, f"the writer {name} has ended by itself"
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    chosen, where, seed = sys.argv[1:]
+    print("begun", flush=True)
+    WRITERS[chosen](where, random.Random(int(seed)))
