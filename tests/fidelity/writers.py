@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 NAMES = 40
 
@@ -26,7 +27,23 @@ def rename_over(folder: str, dice: random.Random) -> None:
         time.sleep(dice.random() * 0.05)
 
 
-WRITERS: dict[str, Callable[[str, random.Random], None]] = {"rename-over": rename_over}
+def _cut(folder: str, dice: random.Random, size: int) -> None:
+    """Fill a file with a letter, cut it anywhere, fill it again. It never holds a zero."""
+    with open(f"{folder}/cut", "r+b", buffering=0) as file:
+        while True:
+            at = file.seek(0, os.SEEK_END)
+            while at < size:
+                at += file.write(b"x" * min(size - at, 1 << 20))
+            time.sleep(dice.random() * 0.004)
+            file.truncate(dice.randrange(size))
+            time.sleep(dice.random() * 0.002)
+
+
+WRITERS: dict[str, Callable[[str, random.Random], None]] = {
+    "rename-over": rename_over,
+    "cut-small": partial(_cut, size=400_000),
+    "cut-large": partial(_cut, size=6_000_000),
+}
 
 
 @contextmanager

@@ -83,9 +83,10 @@ class FileContent:
             naming.add(self._pipeline.add(ChunkType.DATA, piece))
             got += len(piece)
             self._tick(len(piece))
-        if got < (sum(length for _, length in extents) if extents else size):
-            # It shrank: what was read up to there is its content.
-            extents, size = cut_extents(extents or ((0, size),), got)
+        now = min(reader.size(), size)
+        if got < (sum(length for _, length in extents) if extents else size) or (extents and now < size):
+            # It shrank: what was read up to there is its content, and no hole at its end that is not there any more.
+            extents, size = cut_extents(extents or ((0, size),), got, now)
         return naming.finish(extents, size)
 
 

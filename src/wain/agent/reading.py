@@ -19,6 +19,8 @@ from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_exten
 
 WINDOW_BYTES: Final = 4 << 20
 """How much of a large file is in memory at once."""
+COPIES: Final = 3
+"""How often a window is read at most when the file changes meanwhile. All but the first come from memory."""
 
 KINDS: Final = {
     modes.S_IFREG: Kind.FILE,
@@ -75,7 +77,7 @@ class FileReader:
         SourceError: it cannot be opened.
     """
 
-    __slots__ = ("_fd", "before")
+    __slots__ = ("_ctime", "_fd", "before")
 
     def __init__(self, directory_fd: int, found: Found) -> None:
         self._fd = _open(directory_fd, found.name)
@@ -89,6 +91,7 @@ class FileReader:
         except Moved:
             os.close(self._fd)
             raise
+        self._ctime = self.before.st_ctime_ns
 
     def __enter__(self) -> "FileReader":
         return self
@@ -98,16 +101,16 @@ class FileReader:
 
     def changed(self) -> bool:
         """Return True when content or attributes moved since the file was opened."""
-        before = self.before
-        try:
-            now = os.fstat(self._fd)
-        except OSError as error:
-            raise SourceError(words(error)) from None
+        before, now = self.before, self._stat()
         return (
             now.st_ctime_ns != before.st_ctime_ns
             or now.st_size != before.st_size
             or now.st_mtime_ns != before.st_mtime_ns
         )
+
+    def size(self) -> int:
+        """Return how long the file is now."""
+        return self._stat().st_size
 
     def xattrs(self) -> Xattrs:
         """Return the extended attributes."""
@@ -115,13 +118,17 @@ class FileReader:
 
     def small(self, size: int) -> bytes:
         """Return the whole content of a dense file that is expected to have `size` bytes; one more if it has grown."""
-        try:
-            body = os.pread(self._fd, size + 1, 0)
-            while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
-                body += more
-        except OSError as error:
-            raise SourceError(words(error)) from None
-        return body
+        for _ in range(COPIES):
+            try:
+                body = os.pread(self._fd, size + 1, 0)
+                while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
+                    body += more
+            except OSError as error:
+                raise SourceError(words(error)) from None
+            end, still = self._look()
+            if still:
+                break
+        return body[:end]
 
     def pieces(self, cutter: Cutter, extents: Extents, windows: Windows) -> Iterator[memoryview]:
         """Yield the chunks of the given data extents, read end to end. They end early where the file does."""
@@ -175,6 +182,14 @@ class FileReader:
             raise
 
     def _read_into(self, room: memoryview, offset: int) -> int:
+        for _ in range(COPIES):
+            done = self._fill(room, offset)
+            size, still = self._look()
+            if still:
+                break
+        return max(min(done, size - offset), 0)
+
+    def _fill(self, room: memoryview, offset: int) -> int:
         done = 0
         try:
             while done < len(room):
@@ -185,6 +200,24 @@ class FileReader:
         except OSError as error:
             raise SourceError(words(error)) from None
         return done
+
+    def _look(self) -> tuple[int, bool]:
+        """Return how long the file is now, and whether it stood still since the last look.
+
+        Linux zeroes the tail of a file that is cut while a read still copies it, and sets the size before it does so:
+        what was read past the size that the file has now may be zeros that it never held. The size does not tell when
+        the file has grown again since: so what was read while it changed is read once more.
+        """
+        now = self._stat()
+        still = now.st_ctime_ns == self._ctime
+        self._ctime = now.st_ctime_ns
+        return now.st_size, still
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.fstat(self._fd)
+        except OSError as error:
+            raise SourceError(words(error)) from None
 
 
 def read_small(directory_fd: int, found: Found) -> bytes | None:
@@ -238,16 +271,24 @@ def _runs(extents: Extents) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
     yield True, group
 
 
-def cut_extents(extents: Extents, got: int) -> tuple[Extents, int]:
-    """Return the extents that the first `got` bytes of data fill, and the size of a file that ends there."""
+def cut_extents(extents: Extents, got: int, now: int) -> tuple[Extents, int]:
+    """Return the extents that the first `got` bytes of data fill, and the size of the file.
+
+    `now` is how long the file is, at most what it was. Of a hole at its end, as much is kept as is still there; it ends
+    at the latest where data was expected and not found.
+    """
     kept: list[tuple[int, int]] = []
-    size = 0
+    end = 0
     for offset, length in extents:
-        if got <= 0:
+        take = min(length, got)
+        if take:
+            kept.append((offset, take))
+            end = offset + take
+        if take < length:
+            now = min(now, offset + take)
             break
-        kept.append((offset, min(length, got)))
-        size = sum(kept[-1])
-        got -= length
+        got -= take
+    size = max(end, now)
     return tidy_extents(kept, size), size
 
 

@@ -9,6 +9,7 @@ import pytest
 from wain.agent import reading
 from wain.agent.listing import Found
 from wain.agent.reading import (
+    Extents,
     FileReader,
     Moved,
     SourceError,
@@ -172,15 +173,67 @@ def test_a_sparse_file_that_shrinks_never_joins_what_is_not_adjacent(folder: tup
         os.truncate(folder[0] / "f", 4096)
         got = b"".join(map(bytes, reader.pieces(CUTTER, extents, Windows())))
         assert got == b"a" * 4096
-        assert cut_extents(extents, len(got)) == ((), 4096)
+        assert cut_extents(extents, len(got), 4096) == ((), 4096)
 
 
-def test_cut_extents() -> None:
-    extents = ((10, 5), (20, 5))
-    assert cut_extents(extents, 10) == (((10, 5), (20, 5)), 25)
-    assert cut_extents(extents, 7) == (((10, 5), (20, 2)), 22)
-    assert cut_extents(extents, 0) == ((), 0)
-    assert cut_extents(((0, 9),), 4) == ((), 4)
+@pytest.mark.parametrize(
+    ("extents", "got", "now", "kept", "size"),
+    [
+        (((10, 5), (20, 5)), 10, 30, ((10, 5), (20, 5)), 30),
+        (((10, 5), (20, 5)), 10, 27, ((10, 5), (20, 5)), 27),
+        (((10, 5), (20, 5)), 10, 3, ((10, 5), (20, 5)), 25),  # It was cut after all of its data had been read.
+        (((10, 5), (20, 5)), 7, 22, ((10, 5), (20, 2)), 22),
+        (((10, 5), (20, 5)), 7, 30, ((10, 5), (20, 2)), 22),  # It was cut and has grown again.
+        (((10, 5), (20, 5)), 5, 18, ((10, 5),), 18),
+        (((10, 5), (20, 5)), 5, 30, ((10, 5),), 20),
+        (((10, 5), (20, 5)), 0, 4, ((4, 0),), 4),
+        (((10, 5), (20, 5)), 0, 0, (), 0),
+        (((0, 9),), 4, 4, (), 4),
+        (((0, 9),), 0, 0, (), 0),
+        (((30, 0),), 0, 7, ((7, 0),), 7),
+        (((30, 0),), 0, 0, (), 0),
+    ],
+)
+def test_cut_extents(extents: Extents, got: int, now: int, kept: Extents, size: int) -> None:
+    assert cut_extents(extents, got, now) == (kept, size)
+
+
+class Zeroing:
+    """What Linux does to a reader when the file is cut: it zeroes the tail that the read is still copying."""
+
+    def __init__(self, path: Path, to: int) -> None:
+        self.path, self.to, self.preadv, self.pread = path, to, os.preadv, os.pread
+
+    def into(self, fd: int, rooms: list[memoryview], offset: int) -> int:
+        got = self.preadv(fd, rooms, offset)
+        os.truncate(self.path, self.to)
+        keep = max(self.to - offset, 0)
+        rooms[0][keep:got] = bytes(max(got - keep, 0))
+        return got
+
+    def at(self, fd: int, length: int, offset: int) -> bytes:
+        got = self.pread(fd, length, offset)
+        os.truncate(self.path, self.to)
+        return got[: max(self.to - offset, 0)].ljust(len(got), b"\0")
+
+
+@pytest.mark.parametrize("left", [0, 4096, MIB + 1])
+def test_zeros_of_a_cut_tail_are_not_content(folder, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    body = b"x" * (3 * MIB)
+    (folder[0] / "f").write_bytes(body)
+    with opened(folder, "f") as reader, monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", Zeroing(folder[0] / "f", left).into)
+        assert whole(reader) == body[:left]
+        assert reader.changed()
+
+
+@pytest.mark.parametrize("left", [0, 1, 400])
+def test_zeros_of_a_small_cut_tail_are_not_content(folder, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    (folder[0] / "f").write_bytes(b"x" * 500)
+    with opened(folder, "f") as reader, monkeypatch.context() as patch:
+        patch.setattr(os, "pread", Zeroing(folder[0] / "f", left).at)
+        assert reader.small(500) == b"x" * left
+        assert reader.changed()
 
 
 def test_a_growing_file_shows(folder: tuple[Path, int]) -> None:

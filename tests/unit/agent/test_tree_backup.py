@@ -314,6 +314,20 @@ class TestChange:
         assert "changed while being read" in reasons(job)["vm.img"]
         assert server.content("source/vm.img") == path.read_bytes()
 
+    def test_a_sparse_file_that_is_cut_all_the_time_gets_no_false_hole(self, server: Server, monkeypatch) -> None:
+        path = server.source / "vm.img"
+        path.write_bytes(b"d" * 5000)
+        os.truncate(path, 8 * MIB)
+
+        def cut(times: int) -> None:
+            os.truncate(path, 8 * MIB)
+            os.truncate(path, 2 * MIB - times)
+
+        on_read(monkeypatch, "vm.img", cut)
+        job = server.backup()
+        assert "changed while being read" in reasons(job)["vm.img"]
+        assert server.content("source/vm.img") == path.read_bytes()
+
     def test_a_file_that_vanishes_is_named(self, server: Server, monkeypatch) -> None:
         (server.source / "a").write_text("stays")
         path = server.source / "f"
