@@ -9,10 +9,10 @@ import os
 import stat
 import unicodedata
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from wain.agent.restore_conflict import TAKEN, TWIN, Arrival, Conflict, Policy, complete, look, publish, survey
+from wain.agent.restore_links import First, LinkGroups
 from wain.agent.restore_metadata import Metadata
 from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot, check_name
@@ -23,16 +23,6 @@ from wain.tree.links import link_key
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LOST: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
 _BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-
-
-@dataclass(frozen=True, slots=True)
-class First:
-    """The first name of a hard-linked entry that was restored, and what the kernel calls it."""
-
-    directory: bytes
-    name: bytes
-    identity: tuple[int, int]
-    """`st_dev`, `st_ino`."""
 
 
 class Place:
@@ -90,7 +80,7 @@ class Landing:
         self.policy = policy
         self.tally = tally
         self.metadata = Metadata(tally, special_bits=policy.special_bits or os.geteuid() == 0)
-        self.firsts: dict[bytes, First] = {}
+        self.links = LinkGroups()
 
     def arrive(self, item: Item) -> Arrival:
         """Decide about an entry before anything is read for it, and count what needs no writing.
@@ -134,11 +124,11 @@ class Landing:
 
     def _remember_complete(self, item: Item, directory: int) -> None:
         key = item.link_key
-        if key is None or key in self.firsts:
+        if key is None or self.links.first(key) is not None:
             return
         found = look(directory, item.entry.name)
         if found is not None and complete(directory, item.entry.name, found, item.entry):
-            self.firsts[key] = First(item.place.path, item.entry.name, (found.st_dev, found.st_ino))
+            self.links.restored(key, First(item.place.path, item.entry.name, (found.st_dev, found.st_ino)))
 
     def land(self, directory: int, temporary: bytes, item: Item) -> bytes | None:
         """Give a finished temporary entry its name and return it; None, counted, when the name is taken.
@@ -165,7 +155,7 @@ class Landing:
         """Keep where the first name of a hard-linked entry was restored."""
         key = item.link_key
         if key is not None:
-            self.firsts[key] = First(item.place.path, name, (found.st_dev, found.st_ino))
+            self.links.restored(key, First(item.place.path, name, (found.st_dev, found.st_ino)))
 
     def refuse(self, item: Item, error: OSError) -> None:
         """Record that the target did not take an entry, or give up when it takes no more.

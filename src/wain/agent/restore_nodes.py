@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from wain.agent.restore_conflict import Arrival, Conflict, look
-from wain.agent.restore_landing import First, Item, Landing, discard, is_kind
+from wain.agent.restore_landing import Item, Landing, discard, is_kind
+from wain.agent.restore_links import First
 from wain.agent.restore_root import check_name
 from wain.tree.entry import Entry, Kind
 
@@ -104,7 +105,7 @@ class NodeWriter:
         Raises: as `node`.
         """
         key = item.link_key
-        first = self._landing.firsts.get(key) if key is not None else None
+        first = self._landing.links.first(key) if key is not None else None
         if first is None:
             return False
         try:

@@ -43,7 +43,7 @@ class Batch:
     @property
     def full(self) -> bool:
         """True when the batch should be run before more is planned."""
-        return self.chunks >= BATCH_CHUNKS or self.files >= BATCH_FILES or len(self.links) >= BATCH_FILES
+        return self.chunks >= BATCH_CHUNKS or max(self.files, len(self.links), len(self.left)) >= BATCH_FILES
 
     def add(self, home: Location, item: Item, at: int, chunk: ChunkId) -> None:
         """Want one chunk, which lies at `home`, for a file whose data has `at` bytes before it."""
@@ -60,7 +60,6 @@ class Planner:
         self._writer = writer
         self._tally = tally
         self._batch = Batch()
-        self._linked: dict[bytes, int] = {}
 
     def batches(self, paths: Iterable[bytes]) -> Iterator[Batch]:
         """Yield what restoring these paths (all of the point when there are none) takes.
@@ -69,7 +68,10 @@ class Planner:
             Refused: a path is not in the point; nothing was written for it.
         """
         for item in self._files(paths):
-            yield from self._content(item)
+            if item is not None:
+                yield from self._content(item)
+            elif self._batch.full:  # Links and empty directories, without any content between them.
+                yield self._hand_out()
         yield self._batch
 
     def again(self, items: Iterable[Item]) -> Iterator[Batch]:
@@ -85,8 +87,8 @@ class Planner:
 
     # The tree
 
-    def _files(self, paths: Iterable[bytes]) -> Iterator[Item]:
-        """Walk the selected paths; write what has no content; yield the files that want some."""
+    def _files(self, paths: Iterable[bytes]) -> Iterator[Item | None]:
+        """Walk the selected paths; write what has no content; yield the files that want some, and None for the rest."""
         stack = [Place(b"", b"")]
         for names in selection(paths):
             self._unwind(stack, b"/" + b"/".join(names[:-1]) if names[:-1] else b"")
@@ -109,7 +111,7 @@ class Planner:
             stack.append(place)
         return True
 
-    def _below(self, stack: list[Place], path: bytes) -> Iterator[Item]:
+    def _below(self, stack: list[Place], path: bytes) -> Iterator[Item | None]:
         blocked = b""
         for shown, entry in self._view.walk(path, self._damaged):
             if blocked and _within(shown, blocked):
@@ -120,8 +122,9 @@ class Planner:
                 blocked = b"" if place else shown
                 if place:
                     stack.append(place)
-            elif item := self._leaf(Item(stack[-1], entry, shown)):
-                yield item
+                yield None
+            else:
+                yield self._leaf(Item(stack[-1], entry, shown))
 
     def _enter(self, parent: Place, entry: Entry, shown: bytes) -> Place | None:
         try:
@@ -133,7 +136,7 @@ class Planner:
     def _leaf(self, item: Item) -> Item | None:
         """Treat what is not a directory; return a file whose content is wanted."""
         key = item.link_key
-        if key is not None and self._is_further_name(key, item.entry.stat.links):
+        if key is not None and self._writer.links.meet(key, item.entry.stat.links):
             self._batch.links.append(item)
             return None
         try:
@@ -144,18 +147,6 @@ class Planner:
         except Malformed as error:
             self._tally.damage(item.shown, str(error))
             return None
-
-    def _is_further_name(self, key: bytes, links: int) -> bool:
-        """Count the names of a hard-linked entry; True for all but the first."""
-        left = self._linked.get(key)
-        if left is None:
-            self._linked[key] = links - 1
-            return False
-        if left <= 1:
-            del self._linked[key]
-        else:
-            self._linked[key] = left - 1
-        return True
 
     def _damaged(self, path: bytes, error: WainError) -> None:
         """Take note of a directory whose listing cannot be read: a part of what is below it is not restored."""

@@ -57,6 +57,7 @@ class RestoreWriter:
         self._open: OrderedDict[Item, int] = OrderedDict()
         self.nodes = NodeWriter(self._landing)
         """Restores what has no content."""
+        self.links = self._landing.links
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +75,7 @@ class RestoreWriter:
                 with suppress(OSError):
                     discard(self._root.directory(item.place.path), part.name)
         self._parts.clear()
+        self.links.close()
 
     # Directories
 

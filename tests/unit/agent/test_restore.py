@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, ReadableVault, falsely, stat
-from wain.agent import restore_plan
+from wain.agent import restore_links, restore_plan
 from wain.agent.browse import PointView
 from wain.agent.restore import Conflict, Policy, RestoreReport, RestoreRequest, restore
 from wain.agent.restore_root import TargetRoot
@@ -261,6 +261,65 @@ def test_two_files_that_had_one_inode_number_in_turn_are_not_joined(target: Path
     assert (target / "b").samefile(target / "c")
     assert len({(target / name).stat().st_ino for name in "abdef"}) == 5
     assert os.readlink(target / "l2") == "new"
+
+
+@pytest.mark.parametrize("what", ["links", "empty directories"])
+def test_what_comes_without_content_is_written_in_batches_too(
+    target: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(restore_plan, "BATCH_FILES", 10)
+    sizes: list[int] = []
+    real = restore_plan.Planner.batches
+
+    def batches(self: restore_plan.Planner, paths: tuple[bytes, ...]) -> Iterator[restore_plan.Batch]:
+        for batch in real(self, paths):
+            sizes.append(max(len(batch.links), len(batch.left)))
+            yield batch
+
+    monkeypatch.setattr(restore_plan.Planner, "batches", batches)
+    make = PointBuilder()
+    group = {"links": 100, "inode": 9}
+    number = range(100)
+    view = make.view(
+        [make.file(b"n%03d" % each, b"same", **group) for each in number]
+        if what == "links"
+        else [make.directory(b"n%03d" % each, [], mode=0o500) for each in number]
+    )
+    report = run(view, target)
+    assert (report.exit_code, len(names(target))) == (0, 100)
+    assert max(sizes) == 10
+    if what == "links":
+        assert (target / "n042").stat().st_nlink == 100
+    else:
+        assert modes.S_IMODE((target / "n042").stat().st_mode) == 0o500
+
+
+def test_linked_names_that_lie_far_apart_are_still_one_file(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More linked files between them than are kept in memory."""
+    monkeypatch.setattr(restore_plan, "BATCH_FILES", 4)
+    monkeypatch.setattr(restore_links, "KEPT_GROUPS", 16)
+    make = PointBuilder()
+    trees = [
+        make.directory(tree, [make.file(b"%03d" % each, b"%d" % each, links=2, inode=each) for each in range(200)])
+        for tree in (b"daily.0", b"daily.1")
+    ]
+    report = run(make.view(trees), target)
+    assert report.exit_code == 0
+    for each in range(200):
+        assert (target / f"daily.0/{each:03}").samefile(target / f"daily.1/{each:03}")
+        assert (target / f"daily.1/{each:03}").read_bytes() == b"%d" % each
+
+
+def test_names_seen_twice_through_a_bind_mount_are_one_file(target: Path) -> None:
+    make = PointBuilder()
+    group = {"links": 2, "inode": 9}
+    view = make.view([
+        make.directory(folder, [make.file(b"one", b"same", **group), make.file(b"two", b"same", **group)])
+        for folder in (b"a", b"b", b"c")
+    ])  # fmt: skip
+    run(view, target)
+    assert len({path.stat().st_ino for path in target.rglob("*") if path.is_file()}) == 1
+    assert (target / "c/two").stat().st_nlink == 6
 
 
 @pytest.mark.parametrize(
