@@ -1,10 +1,13 @@
 """Stores the content of one regular file after another: in one chunk, in many, or as lists of very many."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from wain.agent.known import KnownChunks
+from wain.agent.listing import STILL_NS
 from wain.agent.pipeline import Pipeline
 from wain.agent.reading import Extents, FileReader, cut_extents, is_sparse
 from wain.agent.windows import Windows
@@ -15,6 +18,9 @@ from wain.tree import rules
 from wain.tree.entry import Content
 from wain.tree.lists import LIST_CHUNKS, encode_list
 
+MAX_LINK_IDS: Final = 1 << 17
+"""How many ids (a chunk's, or a file's) are kept of files some of whose names were not met yet: below 60 MB. A file
+that was forgotten is read again, and nothing of it stored twice."""
 _EMPTY: Final = Content()
 
 
@@ -26,12 +32,18 @@ class Stored(NamedTuple):
     packs: tuple[PackId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Linked:
-    """What a file with several names held, and how it looked then."""
+    """What a file with several names held, how it looked then, and how many of its names were not met yet."""
 
     looks: tuple[int, int, int]
     stored: Stored
+    left: int
+
+    @property
+    def ids(self) -> int:
+        content = self.stored.content
+        return 1 + len(content.chunks) + len(content.extents) + len(self.stored.packs)
 
 
 class FileContent:
@@ -43,7 +55,9 @@ class FileContent:
         self._cutter = cutter
         self._windows = Windows()
         self._tick = tick
-        self._links: dict[tuple[int, int], _Linked] = {}
+        self._links: OrderedDict[tuple[int, int], _Linked] = OrderedDict()
+        """Files with names that were not met yet, by device and inode, oldest first."""
+        self._link_ids = 0
 
     def store(self, reader: FileReader, device: int) -> Stored:
         """Store a file's bytes. One that was read under another name, and looks the same, is not read again.
@@ -60,11 +74,28 @@ class FileContent:
         if linked is not None and linked.looks == looks:
             for chunk in linked.stored.content.chunks:
                 self._pipeline.need(chunk)
+            linked.left -= 1
+            if not linked.left:
+                self._forget(inode)
             return linked.stored
+        # Right after a change the next one may leave the times as they are, and so may another file with this inode.
+        settled = abs(time.time_ns() - before.st_ctime_ns) >= STILL_NS
         stored = self._store(reader)
-        if stored.size == before.st_size and not reader.changed():
-            self._links[inode] = _Linked(looks, stored)
+        self._forget(inode)
+        if settled and stored.size == before.st_size and not reader.changed():
+            self._remember(inode, _Linked(looks, stored, before.st_nlink - 1))
         return stored
+
+    def _remember(self, inode: tuple[int, int], linked: _Linked) -> None:
+        self._links[inode] = linked
+        self._link_ids += linked.ids
+        while self._link_ids > MAX_LINK_IDS and len(self._links) > 1:
+            self._forget(next(iter(self._links)))
+
+    def _forget(self, inode: tuple[int, int]) -> None:
+        linked = self._links.pop(inode, None)
+        if linked is not None:
+            self._link_ids -= linked.ids
 
     def _store(self, reader: FileReader) -> Stored:
         before = reader.before
