@@ -64,13 +64,15 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
 
 
 def policy_from_json(body: dict[str, Any]) -> Policy:
-    """Return the policy that `policy_to_json` wrote. What an earlier Wain did not know of is as it was then."""
+    """Return the policy that `policy_to_json` wrote.
+
+    What an earlier Wain did not know of is as it was then; but one from before there was parity has the usual amount.
+    """
     commands = (
         Commands(body["before"], body["after"], body["commandLimitSeconds"])
         if "commandLimitSeconds" in body
         else NO_COMMANDS
     )
-    """Return the policy that `policy_to_json` wrote. One from before there was parity has the usual amount."""
     return Policy(
         includes=tuple(os.fsencode(path) for path in body["includes"]),
         excludes=tuple(body["excludes"]),
