@@ -42,7 +42,7 @@ from wain.base.sizes import MIB
 from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.chunk.names import ChunkType
 from wain.job.job import Problem
-from wain.tree.compare import plain_entry, stat_key
+from wain.tree.compare import kind_and_size, plain_entry, stat_key
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import PIECE_HEADER_BYTES, PIECE_MIN_BYTES, PieceBuilder, encode_entry, encode_piece
 from wain.tree.manifest import Counts
@@ -213,9 +213,10 @@ class TreeBackup:
         self._item_done()
         if encoded is None:
             return None
-        if regular:
+        kind, size = kind_and_size(encoded)  # It may have become something else since it was listed.
+        if kind == Kind.FILE:
             self.tally.files += 1
-            self.tally.source_bytes += stat.st_size
+            self.tally.source_bytes += size
         else:
             self.tally.others += 1
         return encoded

@@ -17,6 +17,8 @@ _KEY: Final = struct.Struct("<IIIQqIqIQHI")
 _KIND_AT: Final = 4
 _LISTED_AT: Final = 5
 _STAT_AT: Final = 8
+_SIZE: Final = struct.Struct("<Q")
+_SIZE_AT: Final = _STAT_AT + 12
 _STAT_END: Final = _STAT_AT + _KEY.size
 _COUNTS: Final = struct.Struct("<II")
 _COUNTS_AT: Final = 82
@@ -46,6 +48,12 @@ def stat_key(values: tuple[int, int, int, int, int, int, int, int, int]) -> byte
 def same(encoded: bytes, kind: Kind, key: bytes) -> bool:
     """Return True when an encoded entry is of this kind and has exactly this stat."""
     return encoded[_STAT_AT:_STAT_END] == key and encoded[_KIND_AT] == kind
+
+
+def kind_and_size(encoded: bytes) -> tuple[int, int]:
+    """Return the kind and the size of an encoded entry."""
+    size: int = _SIZE.unpack_from(encoded, _SIZE_AT)[0]
+    return encoded[_KIND_AT], size
 
 
 def is_listed(encoded: bytes) -> bool:

@@ -368,6 +368,7 @@ class TestChange:
         else:
             assert job.state is JobState.COMPLETED
             assert found["source/f"].kind is (Kind.SYMLINK if become == "link" else Kind.FIFO)
+        assert (job.files, job.source_bytes) == (0, 0)
 
     def test_a_file_that_cannot_be_read_is_named_and_the_rest_kept(self, server: Server, monkeypatch) -> None:
         for name in "abc":

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from wain.base.errors import Truncated
 from wain.base.ids import ChunkId
-from wain.tree.compare import chunks_of, is_listed, plain_entry, same, single_chunk, split_entries, stat_key
+from wain.tree.compare import (
+    chunks_of,
+    is_listed,
+    kind_and_size,
+    plain_entry,
+    same,
+    single_chunk,
+    split_entries,
+    stat_key,
+)
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import decode_piece, encode_entry, encode_piece
 
@@ -44,6 +53,7 @@ def test_the_key_is_what_the_codec_writes(stat: Stat, name: bytes) -> None:
     assert plain_entry(Kind.FILE, name, key_of(stat), CHUNK) == encoded
     assert decode_piece(encode_piece([plain_entry(Kind.FILE, name, key_of(stat), CHUNK)])) == [entry]
     assert single_chunk(encoded) == CHUNK
+    assert kind_and_size(encoded) == (Kind.FILE, stat.size)
 
 
 @pytest.mark.parametrize("name", Stat.__slots__)
