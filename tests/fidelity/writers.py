@@ -1,6 +1,6 @@
 """Programs that change a directory while somebody reads it. Each goes on, from a seed, until it is killed.
 
-As a program: `python tests/fidelity/writers.py NAME DIR SEED`; it prints a line when it has begun.
+As a program: `python -m fidelity.writers NAME DIR SEED`; it prints a line when it has begun.
 """
 
 import os
@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+
+from fidelity.active import change
 
 NAMES = 40
+TESTS = Path(__file__).resolve().parents[1]
 
 
 def rename_over(folder: str, dice: random.Random) -> None:
@@ -41,6 +45,7 @@ def _cut(folder: str, dice: random.Random, size: int) -> None:
 
 WRITERS: dict[str, Callable[[str, random.Random], None]] = {
     "rename-over": rename_over,
+    "everything": change,
     "cut-small": partial(_cut, size=400_000),
     "cut-large": partial(_cut, size=6_000_000),
 }
@@ -49,8 +54,9 @@ WRITERS: dict[str, Callable[[str, random.Random], None]] = {
 @contextmanager
 def writing(name: str, folder: str, seed: int) -> Iterator[None]:
     """Run a writer in a process of its own while the `with` block lasts."""
-    command = [sys.executable, __file__, name, folder, str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "fidelity.writers", name, folder, str(seed)]
+    surroundings = os.environ | {"PYTHONPATH": str(TESTS)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "begun\n"
