@@ -307,10 +307,17 @@ def look_again(directory_fd: int, name: bytes) -> Found:
 
 
 def link_target(directory_fd: int, name: bytes) -> bytes:
-    """Return a symbolic link's text."""
+    """Return a symbolic link's text.
+
+    Raises:
+        Moved: it is no symbolic link any more.
+        SourceError: it cannot be read.
+    """
     try:
         return os.readlink(name, dir_fd=directory_fd)
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise Moved("it was replaced while being read") from None
         raise SourceError(words(error)) from None
 
 

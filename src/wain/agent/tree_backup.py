@@ -207,7 +207,7 @@ class TreeBackup:
             try:
                 encoded = self._small(event.fd, found) if regular else None
                 if encoded is None:
-                    encoded = self._file(event, found) if regular else self._special(event, found)
+                    encoded = self._file(event, found) if regular else self._other(event, found)
             except SourceError as error:
                 self._skip(join(event.path, found.name), error.reason)
         self._item_done()
@@ -270,6 +270,14 @@ class TreeBackup:
             self._listed[found.name] = packs
             self._parts.pipeline.needs.packs.update(packs)
         return self._encode(path, Entry(found.name, Kind.FILE, self._stat(before, size), content), xattrs)
+
+    def _other(self, event: Entered, found: Found) -> bytes | None:
+        """Return the entry of what is not a regular file, or has just become one."""
+        try:
+            return self._special(event, found)
+        except Moved:
+            found = look_again(event.fd, found.name)
+        return self._file(event, found) if modes.S_ISREG(found.stat.st_mode) else self._special(event, found)
 
     def _special(self, event: Entered, found: Found) -> bytes | None:
         """Return the entry of what is not a regular file."""

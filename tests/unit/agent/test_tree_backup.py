@@ -370,6 +370,27 @@ class TestChange:
             assert found["source/f"].kind is (Kind.SYMLINK if become == "link" else Kind.FIFO)
         assert (job.files, job.source_bytes) == (0, 0)
 
+    @pytest.mark.parametrize("become", ["file", "fifo", "directory"])
+    def test_a_link_that_becomes_something_else(self, server: Server, monkeypatch, become: str) -> None:
+        path = server.source / "f"
+        path.symlink_to("/etc/passwd")
+
+        def change(fd: int, name: bytes) -> bytes:
+            path.unlink(missing_ok=True)
+            make = {"file": lambda: path.write_text("now"), "fifo": lambda: os.mkfifo(path), "directory": path.mkdir}
+            make[become]()
+            return reading.link_target(fd, name)
+
+        monkeypatch.setattr(tree_backup, "link_target", change)
+        job = server.backup()
+        if become == "directory":
+            assert "became a directory" in reasons(job)["f"]
+        elif become == "fifo":
+            assert (job.problems, server.entries()["source/f"].kind) == ((), Kind.FIFO)
+        else:
+            assert (job.problems, job.files) == ((), 1)
+            assert server.content("source/f") == b"now"
+
     def test_a_file_that_cannot_be_read_is_named_and_the_rest_kept(self, server: Server, monkeypatch) -> None:
         for name in "abc":
             (server.source / name).write_text(name)
