@@ -1,5 +1,6 @@
 """What the fidelity tests stand on: a disk of each kind of file system."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 from device.disks import Disk
 
-SIZE = 2 << 30
+FULL = bool(os.environ.get("WAIN_TORTURE_FULL"))
+"""Torture by every length, byte and mode, and 200,000 files in one directory."""
+SIZE = (12 if FULL else 2) << 30
 """Of the image, which is sparse."""
 
 

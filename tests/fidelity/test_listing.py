@@ -11,7 +11,7 @@ from unit.agent.engine import Problems
 from wain.agent.walk import Entered, Walk, WalkPlan
 from wain.policy.exclusion import Exclusions
 
-SECONDS = float(os.environ.get("WAIN_LISTING_SECONDS", "4"))
+SECONDS = float(os.environ.get("WAIN_LISTING_SECONDS", "2"))
 
 
 @pytest.mark.parametrize("disk", KINDS, indirect=True)

@@ -8,11 +8,9 @@ import pytest
 from device.disks import KINDS, Disk
 from fidelity import extras
 from fidelity.bench import Bench
+from fidelity.conftest import FULL
 from oracle import torture
 from wain.job.job import JobState
-
-FULL = bool(os.environ.get("WAIN_TORTURE_FULL"))
-"""Every length, byte and mode, and 200,000 files in one directory."""
 
 
 @pytest.mark.parametrize("disk", KINDS, indirect=True)

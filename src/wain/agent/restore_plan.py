@@ -22,6 +22,8 @@ from wain.tree.entry import Entry, Kind
 
 BATCH_CHUNKS: Final = 65_536
 BATCH_FILES: Final = 8_192
+BATCH_ALONE: Final = 512
+"""Links and finished directories, while no content is to be read for which a larger batch would pay."""
 
 Want = tuple[Item, int, int, int, ChunkId]
 """File; bytes of its data before the chunk; offset and length in the segment; the chunk."""
@@ -43,7 +45,8 @@ class Batch:
     @property
     def full(self) -> bool:
         """True when the batch should be run before more is planned."""
-        return self.chunks >= BATCH_CHUNKS or max(self.files, len(self.links), len(self.left)) >= BATCH_FILES
+        most = BATCH_FILES if self.packs else BATCH_ALONE
+        return self.chunks >= BATCH_CHUNKS or max(self.files, len(self.links), len(self.left)) >= most
 
     def add(self, home: Location, item: Item, at: int, chunk: ChunkId) -> None:
         """Want one chunk, which lies at `home`, for a file whose data has `at` bytes before it."""
