@@ -1,90 +1,18 @@
-"""A small file system that fails: `python tests/fidelity/failing_fs.py DIR` serves it until it is unmounted.
-
-What it holds is in `NODES`, what fails in `FAULTS`; everything else is as good as on any disk.
-"""
+"""Serves the file system of `fidelity.failing` until it is unmounted: `python -m fidelity.failing_fs DIR`."""
 
 import errno
 import os
 import stat
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import mfusepy
 
-MIB = 1 << 20
+from fidelity.failing import FAULTS, FAULTY_FROM, NODES, Node, inode
+
 MOMENT = 1_600_000_000_123_456_789
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A file with content, a directory with names, or a symbolic link with a target."""
-
-    kind: int
-    content: bytes = b""
-    names: tuple[str, ...] = ()
-
-
-def _pattern(size: int) -> bytes:
-    return b"".join(b"%015d\n" % number for number in range(size // 16))
-
-
-def _file(size: int) -> Node:
-    return Node(stat.S_IFREG, _pattern(size))
-
-
-def _folder(*names: str) -> Node:
-    return Node(stat.S_IFDIR, names=names)
-
-
-def _inode(path: str) -> int:
-    return 100 + list(NODES).index(path)
-
-
-NODES: dict[str, Node] = {
-    "/": _folder("good", "bad", "half-listed", "not-listed", "not-opened", "small", "large"),
-    "/good": _folder("file", "link"),
-    "/good/file": _file(64_000),
-    "/good/link": Node(stat.S_IFLNK, b"file"),
-    "/bad": _folder("a-good-one", "read", "read-late", "stat", "open", "link", "attributes", "z-good-one"),
-    "/bad/a-good-one": _file(1600),
-    "/bad/read": _file(1600),
-    "/bad/read-late": _file(3 * MIB),
-    "/bad/stat": _file(16),
-    "/bad/open": _file(16),
-    "/bad/link": Node(stat.S_IFLNK, b"anywhere"),
-    "/bad/attributes": _file(1600),
-    "/bad/z-good-one": _file(1600),
-    "/half-listed": _folder("first", "second", "third"),
-    "/half-listed/first": _file(160),
-    "/half-listed/second": _file(160),
-    "/half-listed/third": _file(160),
-    "/not-listed": _folder("unseen"),
-    "/not-listed/unseen": _file(160),
-    "/not-opened": _folder("unseen"),
-    "/not-opened/unseen": _file(160),
-    "/small": _file(160),
-    "/large": _file(4 * MIB),
-}
-FAULTS: dict[tuple[str, str], int] = {
-    ("read", "/bad/read"): errno.EIO,
-    ("read", "/bad/read-late"): errno.EIO,
-    ("getattr", "/bad/stat"): errno.EIO,
-    ("open", "/bad/open"): errno.EACCES,
-    ("readlink", "/bad/link"): errno.EIO,
-    ("listxattr", "/bad/attributes"): errno.EIO,
-    ("readdir", "/half-listed"): errno.EIO,
-    ("readdir", "/not-listed"): errno.EIO,
-    ("opendir", "/not-opened"): errno.EACCES,
-}
-FAULTY_FROM = {"/bad/read-late": 2 * MIB, "/half-listed": 2}
-"""Where a fault begins: a byte, or the number of a name. Elsewhere it begins at once."""
-SAYS = {errno.EIO: "input/output error", errno.EACCES: "permission denied"}
 
 
 @dataclass
@@ -97,7 +25,7 @@ class Failing(mfusepy.Operations):  # type: ignore[misc]
         node = self._node("getattr", path)
         return {
             "st_mode": node.kind | 0o644 | (0o111 if stat.S_ISDIR(node.kind) else 0),
-            "st_ino": _inode(path),
+            "st_ino": inode(path),
             "st_nlink": 1,
             "st_size": len(node.content),
             "st_blocks": -(-len(node.content) // 512),
@@ -117,7 +45,7 @@ class Failing(mfusepy.Operations):  # type: ignore[misc]
             if ("readdir", path) in FAULTS and number > FAULTY_FROM[path]:
                 return  # The kernel asks again from here.
             below = os.path.join(path, name)
-            yield name, {"st_mode": NODES[below].kind, "st_ino": _inode(below)}, number
+            yield name, {"st_mode": NODES[below].kind, "st_ino": inode(below)}, number
 
     def listxattr(self, path: str) -> list[str]:
         self._node("listxattr", path)
@@ -140,23 +68,6 @@ class Failing(mfusepy.Operations):  # type: ignore[misc]
         if fault is not None and at >= FAULTY_FROM.get(path, 0):
             raise mfusepy.FuseOSError(fault)
         return NODES[path]
-
-
-@contextmanager
-def served(point: Path) -> Iterator[None]:
-    """Serve it at an empty directory while the `with` block lasts."""
-    with subprocess.Popen([sys.executable, __file__, str(point)]) as process:
-        try:
-            until = time.monotonic() + 30
-            while not os.path.ismount(point):
-                assert process.poll() is None, "libfuse has ended"
-                assert time.monotonic() < until, "libfuse does not mount"
-                time.sleep(0.02)
-            yield
-        finally:
-            if process.poll() is None:
-                subprocess.run(["fusermount3", "-u", "-z", str(point)], check=True)
-            process.wait(timeout=30)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fidelity.failing_fs import FAULTS, NODES, SAYS, served
+from fidelity.failing import FAULTS, NODES, SAYS, served
 from journeys.mounting import why_not
 from journeys.story import Story
 
