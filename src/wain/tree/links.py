@@ -6,7 +6,7 @@ from blake3 import blake3
 
 from wain.tree.entry import Entry, Kind
 
-KEY_BYTES: Final = 16
+LINK_KEY_BYTES: Final = 16
 
 
 def link_key(entry: Entry) -> bytes | None:
@@ -21,4 +21,4 @@ def link_key(entry: Entry) -> bytes | None:
         return None
     file = stat.device, stat.inode, int(entry.kind), stat.mode, stat.uid, stat.gid, stat.size, stat.mtime_ns
     held = entry.content.chunks, entry.content.extents, entry.content.listed, entry.target, entry.rdev, entry.xattrs
-    return blake3(repr((file, held)).encode()).digest(KEY_BYTES)
+    return blake3(repr((file, held)).encode()).digest(LINK_KEY_BYTES)
