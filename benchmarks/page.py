@@ -54,6 +54,8 @@ class Run:
     left_out: Sequence[str]
     scenarios: Sequence[Scenario]
     command: str
+    alone: Sequence[tuple[str, str]] = ()
+    """Measurements of Wain alone: the command's words, and what it printed."""
 
 
 def page(run: Run, figures: Sequence[Figure]) -> str:
@@ -69,6 +71,8 @@ def page(run: Run, figures: Sequence[Figure]) -> str:
         limits = [each.removeprefix(f"{scenario.name}, ") for each in beside_limits(own)]
         if limits:
             lines += ["", _paragraph(f"Wain beside the limits: {'; '.join(limits)}.")]
+    for command, printed in run.alone:
+        lines += ["", f"## `python -m benchmarks.{command}`", "", "```", printed.strip("\n"), "```"]
     lines += ["", "## Again", "", "```", run.command, "```", ""]
     return "\n".join(lines)
 

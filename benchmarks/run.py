@@ -2,14 +2,18 @@
 
 Without a name the scenarios `small` and `large` are measured. A tool or a limit whose program is missing is left out by
 name. `--scale 0.01` makes a quick try; `--markdown docs/benchmarks.md` writes the report page; `--json FILE` keeps the
-figures.
+figures. `--also "index --chunks 1000000"` adds what that module prints: what Wain is measured at alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +27,9 @@ from benchmarks.report import table
 from benchmarks.rounds import Bench
 from benchmarks.scenarios import DEFAULT, SCENARIOS, Scenario, named
 from benchmarks.tools import TOOLS, missing, version
+
+ALONE = ("index", "memory", "levels", "parity")
+"""Modules of this package that measure Wain alone."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,9 +51,11 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    bench.alone += [(command, _alone(command, chosen.work)) for command in chosen.also]
     date = datetime.now(UTC).date().isoformat()
     machine = f"{machine_class()}; scale {chosen.scale:g}, rounds: {chosen.rounds}"
-    _report(Run(date, machine, versions, bench.left_out, scenarios, _command(chosen, scenarios)), bench, chosen)
+    command = _command(chosen, scenarios)
+    _report(Run(date, machine, versions, bench.left_out, scenarios, command, bench.alone), bench, chosen)
     return 0
 
 
@@ -63,12 +72,25 @@ def _report(run: Run, bench: Bench, chosen: argparse.Namespace) -> None:
             json.dump({**facts, **kept}, file, indent=1)
 
 
+def _alone(command: str, work: str | None) -> str:
+    """Return what a measurement of Wain alone prints. Raises `Failed`."""
+    module, *words = command.split()
+    note(f"alone: {command}")
+    surroundings = {**os.environ, **({"TMPDIR": work} if work else {})}
+    run = [sys.executable, "-m", f"benchmarks.{module}", *words]
+    ended = subprocess.run(run, env=surroundings, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{command} ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
+    return ended.stdout
+
+
 def _command(chosen: argparse.Namespace, scenarios: Sequence[Scenario]) -> str:
     """Return the command that makes the page, without this machine's places."""
     short = {scenario.name: word for word, scenario in SCENARIOS.items()}
     words = [".venv/bin/python -m benchmarks", *(short[scenario.name] for scenario in scenarios)]
     words += [f"--rounds {chosen.rounds}", f"--scale {chosen.scale:g}", f"--tools {chosen.tools}"]
     words += ["--no-seed"] if chosen.no_seed else []
+    words += [f"--also {shlex.quote(command)}" for command in chosen.also]
     return " ".join([*words, "--markdown docs/benchmarks.md"])
 
 
@@ -77,6 +99,12 @@ def _scenario(word: str) -> Scenario:
     if found is None:
         raise SystemExit(f"unknown scenario {word}; known are {', '.join(SCENARIOS)}")
     return found
+
+
+def _single(command: str) -> str:
+    if command.split()[:1] not in [[name] for name in ALONE]:
+        raise argparse.ArgumentTypeError(f"unknown measurement {command}; known are {', '.join(ALONE)}")
+    return command
 
 
 def _tool(word: str) -> str:
@@ -93,6 +121,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--no-seed", action="store_true", help="leave the device, copy and import scenario out")
     parser.add_argument("--work", default=None, help="a directory with some 30 GB of room (default: the temporary one)")
+    parser.add_argument("--also", action="append", default=[], type=_single, metavar="NAME", help=", ".join(ALONE))
     parser.add_argument("--markdown", default=None, metavar="FILE", help="write the report page")
     parser.add_argument("--json", default=None, metavar="FILE")
     return parser.parse_args(arguments)

@@ -2,15 +2,35 @@
 
 import pytest
 
+from azurite.server import Azurite, why_not
 from wain.base.errors import Missing, Refused, Truncated
 from wain.storage.api import PageBlob
+from wain.storage.azure import AzureAccount, AzurePageBlobs
 from wain.storage.blobs import MAX_WRITE_BYTES, DirectoryPageBlobs
 from wain.storage.memory import MemoryPageBlobs
 
 
-@pytest.fixture(params=["memory", "directory"])
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory):
+    server = Azurite(tmp_path_factory.mktemp("azurite") / "data")
+    yield server.start()
+    server.stop()
+
+
+AZURE = pytest.param("azure", marks=pytest.mark.skipif(bool(why_not()), reason=why_not()))
+
+
+@pytest.fixture(params=["memory", "directory", AZURE])
 def blobs(request, tmp_path):
-    return MemoryPageBlobs() if request.param == "memory" else DirectoryPageBlobs(tmp_path / "account")
+    if request.param != "azure":
+        yield MemoryPageBlobs() if request.param == "memory" else DirectoryPageBlobs(tmp_path / "account")
+        return
+    azurite = request.getfixturevalue("azurite")
+    account = AzurePageBlobs(AzureAccount(azurite.endpoint, azurite.secret_file()))
+    for container in account.containers():
+        account.delete_container(container)
+    yield account
+    account.close()
 
 
 def test_a_blob_is_zeros_until_pages_are_written(blobs):

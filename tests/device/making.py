@@ -23,6 +23,7 @@ from wain.pack.writer import SealedPack
 from wain.pageblob.paged import decode_paged
 from wain.pageblob.parity import STRENGTHS
 from wain.pageblob.parity_record import Located, ParityVerifier, locate
+from wain.storage.buffers import mapped
 from wain.storage.durable import write_atomic
 
 SIGNER = Secret(bytes(range(32)))
@@ -47,7 +48,9 @@ def make_pack(number: int, size: int = 12288, kind: ChunkType = ChunkType.DATA) 
     """A pack of `size` stored bytes, the same for the same number."""
     body = random.Random(number).randbytes(size - 4096)
     footer = encode_footer(Footer(kind, len(body), len(body) - 16, 16, leaf_hashes(memoryview(body))))
-    return SealedPack(pack_id(footer), kind, body + footer, ())
+    stored = mapped(size)  # Aligned, as real packs are.
+    stored[:] = body + footer
+    return SealedPack(pack_id(footer), kind, stored.toreadonly(), ())
 
 
 def make_pack_of(body_bytes: int, number: int = 0) -> SealedPack:

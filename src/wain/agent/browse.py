@@ -1,35 +1,32 @@
 """Looks into a recovery point: its directories in path order, any path at once, any chunk by its id.
 
 Nothing is believed that does not prove itself: the manifest by its signature and hash, every chunk by its keyed id.
-Memory does not grow with the point: open directories are a stack, a directory is read piece by piece, and the index
-is mapped from a nameless scratch file when it is large.
+Memory does not grow with the point: open directories are a stack, a directory is read piece by piece, and so is the
+index when it is large.
 """
 
-import mmap
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
-from tempfile import TemporaryFile
 from typing import Final, Self
 
+from wain.agent.point_index import PointIndex
 from wain.agent.point_packs import PointPacks, StillTravelling
 from wain.base.errors import Corrupt, DataError, Malformed, Missing, Refused, WainError
 from wain.base.ids import ChunkId, PointId, RegistrationId
-from wain.base.sizes import MIB
 from wain.chunk.names import ChunkType, Namer
 from wain.keys.secret import RestoreKey
-from wain.pack.index import IndexTable, Location
+from wain.pack.index import Location
 from wain.pack.verify import pack_words
 from wain.tree.entry import Content, Entry, Kind, Stat
 from wain.tree.format import decode_piece
 from wain.tree.lists import decode_list
 from wain.tree.manifest import Details, Manifest, check_signature, open_details, point_id
-from wain.wire.vault import Presence, VaultApi
+from wain.wire.vault import VaultApi
 
 CACHED_PIECES: Final = 16
-INDEX_IN_MEMORY_BYTES: Final = 32 * MIB
-"""A larger index table is mapped from a scratch file."""
 
 Damage = Callable[[bytes, WainError], None]
 """Told of a directory, by its path, that cannot be read in full, and why."""
@@ -54,14 +51,8 @@ class PointView:
         self.manifest = trusted_manifest(vault, rid, point)
         self.details: Details = open_details(self.manifest, key)
         self.packs = PointPacks(vault, rid, self.manifest, key)
-        self.index_damage: list[WainError] = []
-        """Why parts of the index could not be loaded; empty when all is well."""
         self._pieces: OrderedDict[ChunkId, Sequence[Entry]] = OrderedDict()
-        self._tables: list[IndexTable] = []
-        self._rebuilt: dict[ChunkId, Location] = {}
-        self._asked_packs = False
-        self._on_the_road: StillTravelling | None = None
-        self._load_index()
+        self.index = PointIndex(self.packs, self.details.index, partial(self._proven, ChunkType.INDEX))
 
     def __enter__(self) -> Self:
         return self
@@ -71,94 +62,19 @@ class PointView:
 
     def close(self) -> None:
         """Let go of the index and the caches."""
-        self._tables.clear()
-        self._rebuilt.clear()
+        self.index.close()
         self._pieces.clear()
 
-    # The index
+    # Chunks
 
-    def _load_index(self) -> None:
-        homes: dict[ChunkId, Location] = {}
-        wanted = {chunk for segment in self.details.index for chunk in segment}
-        for ref in self.packs.of_kind(ChunkType.INDEX):
-            try:
-                chunks = self.packs.reader(ref.id).index.chunks
-            except (DataError, StillTravelling) as error:
-                self.index_damage.append(error)
-                continue
-            for one in chunks:
-                if one.chunk in wanted:
-                    homes[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
-        for segment in self.details.index:
-            try:
-                self._tables.append(self._table([(chunk, homes.get(chunk)) for chunk in segment]))
-            except (DataError, StillTravelling) as error:
-                self.index_damage.append(error)
-        if self.index_damage:
-            self._rebuild()
-
-    def _table(self, chunks: Sequence[tuple[ChunkId, Location | None]]) -> IndexTable:
-        size = sum(home.length for _, home in chunks if home is not None)
-        bodies = (self._proven(ChunkType.INDEX, chunk, home) for chunk, home in chunks)
-        if size <= INDEX_IN_MEMORY_BYTES:
-            return IndexTable(b"".join(bodies))
-        with TemporaryFile(prefix="wain-index-") as file:
-            for body in bodies:
-                file.write(body)
-            file.flush()
-            return IndexTable(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-    def _rebuild(self) -> None:
-        """Make up for an index that is lost, or does not know a chunk: every pack also knows its own."""
-        self._asked_packs = True
-        useful = [ref for ref in self.packs.refs.values() if ref.kind is not ChunkType.INDEX]
-        for ref, presence in self.packs.presence(useful):
-            if presence is not Presence.IN_VAULT:
-                if presence is Presence.IN_TRANSIT:
-                    self._on_the_road = StillTravelling(ref.id, self.packs.travelling)
-                continue
-            try:
-                chunks = self.packs.reader(ref.id).index.chunks
-            except (DataError, StillTravelling) as error:
-                self.index_damage.append(error)
-                continue
-            for one in chunks:
-                if self._in_tables(one.chunk) is None:
-                    self._rebuilt[one.chunk] = Location(ref.id, one.segment, one.offset, one.length)
-
-    def _in_tables(self, chunk: ChunkId) -> Location | None:
-        for table in reversed(self._tables):
-            found = table.find(chunk)
-            if found is not None and found.pack in self.packs.refs:
-                return found
-        return None
+    @property
+    def index_damage(self) -> Sequence[WainError]:
+        """Why parts of the index are not at hand, as far as they were asked for; empty when all is well."""
+        return self.index.damage
 
     def locate(self, chunk: ChunkId) -> Location:
-        """Return where a chunk lies; with several places, the newest that belongs to the point.
-
-        The index names one place for each chunk. When that pack does not belong to the point, another one of its packs
-        holds the chunk as well (it was stored again while that one was thought lost): then the packs are asked.
-
-        Raises:
-            Missing: nowhere. StillTravelling: nowhere, but a part of the index, or a pack, is on a device.
-        """
-        found = self._in_tables(chunk)
-        if found is None and not self._asked_packs:
-            self._rebuild()
-        found = found or self._rebuilt.get(chunk)
-        if found is not None:
-            return found
-        for error in self.index_damage:
-            if isinstance(error, StillTravelling):
-                raise error
-        if self._on_the_road is not None:
-            raise self._on_the_road
-        raise Missing(f"chunk {chunk.hex()} in the index")
-
-    def index_items(self) -> Iterator[tuple[ChunkId, Location]]:
-        """Iterate over all entries of all index tables, oldest table first; a chunk may come more than once."""
-        for table in self._tables:
-            yield from table.items()
+        """Return where a chunk lies. Raises as `PointIndex.locate`."""
+        return self.index.locate(chunk)
 
     def read_chunk(self, kind: ChunkType, chunk: ChunkId) -> bytes:
         """Return a chunk's bytes, proven by its id."""

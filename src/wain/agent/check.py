@@ -321,6 +321,7 @@ class _Verification:
             self._find(Finding(f"point {point.hex()} cannot be opened: {error}", point=point))
             return
         with view:
+            view.index.load()
             for damage in view.index_damage:
                 if not isinstance(damage, StillTravelling):
                     self._find(Finding(f"the index of the point is not whole: {damage}", point=point))

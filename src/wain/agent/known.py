@@ -25,8 +25,11 @@ from wain.pack.writer import FinishedPack
 from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, make_dirs, write_atomic, writing
 from wain.tree.manifest import PackRef
 
-SPILL_CHUNKS: Final = 250_000
-"""How many chunks of the running job are held in memory before they become a table: about 100 MB."""
+SPILL_CHUNKS: Final = 100_000
+"""How many chunks of the running job are held in memory before they become a table: about 40 MB."""
+TIER_TABLES: Final = 4
+"""So many tables of about the same size are merged while a job runs: a lookup goes through few, and each chunk is
+written few times, however long the job."""
 MAX_TABLES: Final = 12
 """With more tables than this, small ones are merged."""
 MERGE_RATIO: Final = 4
@@ -121,6 +124,16 @@ class KnownChunks:
         for chunk in settled:
             del self._recent[chunk]
         self._log.clear()
+        self._merge_tiers()
+
+    def _merge_tiers(self) -> None:
+        """Merge the newest tables while there are many of about the same size; those that a vault keeps stay."""
+        while len(self._tables) >= TIER_TABLES:
+            start = len(self._tables) - TIER_TABLES
+            sizes = [len(table) for _, table in self._tables[start:]]
+            if sizes[0] > 2 * min(sizes) or any(self.note(start + at) for at in range(TIER_TABLES)):
+                return
+            self._merge(start)
 
     def compact(self) -> None:
         """Merge the tables that no vault keeps yet into one; when there are many, small older ones with them.
@@ -173,8 +186,8 @@ class KnownChunks:
         named = {pack for table in tables for pack in table.packs if self.exists(pack)}
         packs = [self.packs[pack] for pack in named if self.packs[pack].kind is not ChunkType.INDEX or pack in noted]
         self._write(self._next_name(), merge_indexes(tables, self._absent), (sum(map(len, tables)), packs))
-        merged = self._tables.pop()
-        self._tables[start:] = [merged]
+        # Another list, put in place in one step: the reading thread may be going through the present one.
+        self._tables = [*self._tables[:start], self._tables[-1]]
         with writing(str(self._directory)):
             for name, _ in old:
                 # The table goes first, so that no crash leaves one without its packs.

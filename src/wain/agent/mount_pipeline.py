@@ -83,9 +83,9 @@ class SegmentPool:
             self._segments.move_to_end(key)
             return found
         reader = packs.reader(part.home.pack)
-        if part.home.segment >= len(reader.index.segments):
+        if part.home.segment >= len(reader.segments):
             raise Missing(f"segment {part.home.segment} of {pack_words(part.home.pack)}")
-        size = reader.index.segments[part.home.segment].plain
+        size = reader.segments[part.home.segment].plain
         found = _Segment(self._pool.submit(self._decode, packs, reader, part), size, {part.chunk})
         self._segments[key] = found
         self._bytes += size
@@ -102,7 +102,7 @@ class SegmentPool:
     # In the pool
 
     def _decode(self, packs: PointPacks, reader: PackReader, part: Part) -> bytes:
-        row = reader.index.segments[part.home.segment]
+        row = reader.segments[part.home.segment]
         plain = reader.open_segment(part.home.segment, packs.read(reader.id, row.offset, row.stored))
         self._prove(part, memoryview(plain))
         return plain

@@ -24,7 +24,7 @@ from wain.pack.segment import LEVEL, Segment
 from wain.pack.writer import FinishedPack, PackFor, PackWriter, SealedSegment
 from wain.tree.manifest import PackRef
 
-PACK_CHUNKS: Final = 1 << 17
+PACK_CHUNKS: Final = 1 << 16
 """A pack with so many chunks is closed early, because they are held in memory until it is."""
 PROOFS_AHEAD: Final = 2
 """Sealed segments that may wait for their proof."""

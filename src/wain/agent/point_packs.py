@@ -91,7 +91,7 @@ class PointPacks:
             if ref is None:
                 raise Missing(f"{pack_words(pack)}, which the recovery point does not list,")
             found = PackReader(lambda at, size: self.read(pack, at, size), ref.stored_bytes, pack, self._key)
-            _ = found.index  # Decoded once, here: later users may be other threads.
+            _ = found.segments  # Decoded once, here: later users may be other threads.
             self._readers[pack] = found
             if len(self._readers) > OPEN_PACKS:
                 self._readers.popitem(last=False)
@@ -105,7 +105,7 @@ class PointPacks:
                 self._segments.move_to_end((pack, number))
                 return found
             reader = self.reader(pack)
-            if number >= len(reader.index.segments):
+            if number >= len(reader.segments):
                 raise Missing(f"segment {number} of {pack_words(pack)}")
             found = reader.segment(number)
             self._segments[pack, number] = found

@@ -116,7 +116,7 @@ class Decoding:
             for wants in segments.values():
                 self._put_failed(wants, error)
             return
-        there = len(reader.index.segments)
+        there = len(reader.segments)
         for number in [number for number in segments if number >= there]:
             self._put_failed(segments[number], Missing(f"segment {number} of {pack_words(pack)}"))
         for run in _runs(reader, sorted(number for number in segments if number < there)):
@@ -125,7 +125,7 @@ class Decoding:
             self._read_run(reader, run, segments)
 
     def _read_run(self, reader: PackReader, run: list[int], segments: dict[int, Wants]) -> None:
-        rows = reader.index.segments
+        rows = reader.segments
         start = rows[run[0]].offset
         try:
             stored = memoryview(self._packs.read(reader.id, start, rows[run[-1]].offset + rows[run[-1]].stored - start))
@@ -160,7 +160,7 @@ class Decoding:
 
 def _runs(reader: PackReader, numbers: list[int]) -> Iterator[list[int]]:
     """Group wanted segments that lie close together, so that one read fetches them all."""
-    rows = reader.index.segments
+    rows = reader.segments
     run: list[int] = []
     for number in numbers:
         row = rows[number]
@@ -177,6 +177,6 @@ def _runs(reader: PackReader, numbers: list[int]) -> Iterator[list[int]]:
 
 def leaves_of(reader: PackReader, number: int) -> str:
     """Return the leaves that a segment's stored bytes lie in, for people."""
-    row = reader.index.segments[number]
+    row = reader.segments[number]
     first, last = row.offset // MIB, (row.offset + row.stored - 1) // MIB
     return f"leaf {first}" if first == last else f"leaves {first} to {last}"

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from mmap import mmap
 from typing import Final, Protocol
 
 from wain.agent.fitting import Room
@@ -12,6 +11,7 @@ from wain.order.sku import check_fits
 from wain.pack.format import FOOTER_BYTES, MAX_PACK_BYTES
 from wain.pack.writer import FinishedPack, SealedPack
 from wain.pageblob.parity import expected_parity
+from wain.storage.buffers import mapped
 from wain.wire.vault import PackUpload, VaultApi
 
 RENEW_SECONDS: Final = 24 * 3600
@@ -139,8 +139,7 @@ class WholeDraft:
 
     def __init__(self, put: Callable[[SealedPack], None]) -> None:
         self._put = put
-        # Address space, not memory: a page costs something only once it is written, and nothing is ever moved.
-        self._room = memoryview(mmap(-1, MAX_PACK_BYTES + FOOTER_BYTES))
+        self._room = mapped(MAX_PACK_BYTES + FOOTER_BYTES)
         self._end = 0
 
     def write(self, piece: bytes | memoryview) -> None:

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from mmap import mmap
 from tempfile import TemporaryFile
 from typing import IO, Final, Protocol
 
@@ -27,6 +26,7 @@ from wain.base.moment import to_ns
 from wain.chunk.cutter import Cutter
 from wain.chunk.names import ChunkType, Namer
 from wain.policy.policy import Policy
+from wain.storage.buffers import mapped
 from wain.tree.entry import Content as EntryContent
 from wain.tree.entry import Entry, Kind, Stat
 from wain.tree.format import encode_entry, encode_piece
@@ -163,7 +163,7 @@ def _pieces(cutter: Cutter, feed: Feed) -> Iterator[memoryview]:
     """Yield a stream's chunks. Each window is a mapping of its own: chunks stay as they are while others are read."""
     rest = b""
     while True:
-        room = memoryview(mmap(-1, len(rest) + WINDOW_BYTES))
+        room = mapped(len(rest) + WINDOW_BYTES)
         room[: len(rest)] = rest
         filled = len(rest) + feed.fill(room[len(rest) :])
         last = filled < len(room)

@@ -3,6 +3,7 @@
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,11 @@ from wain.base.errors import Corrupt, Truncated
 from wain.base.ids import HASH_BYTES, ChunkId, PackId
 from wain.base.sizes import MIB
 from wain.pack.index import INDEX_FIXED_BYTES, IndexTable, IndexWriter, Location
+from wain.storage.buffers import mapped
 from wain.storage.durable import TEMPORARY_PREFIX, fsync_dir, reading, writing
 
-_PIECE_BYTES: Final = 4 * MIB
+_PIECE_BYTES: Final = 16 * MIB
+"""What is hashed in one call, by all processors: a table of 50 million chunks has 2.4 GB."""
 
 
 def write_table(path: Path, entries: Iterable[tuple[ChunkId, Location]], about: tuple[int, Sequence[PackId]]) -> None:
@@ -41,18 +44,27 @@ def open_table(path: Path) -> IndexTable:
     Raises:
         DataError: it is not whole. The caller drops it: chunks it named are stored again.
     """
-    with reading(str(path)), open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size < INDEX_FIXED_BYTES:
-            raise Truncated(str(path), want=INDEX_FIXED_BYTES, have=os.fstat(file.fileno()).st_size)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    state = blake3()
-    end = len(mapped) - HASH_BYTES
-    with memoryview(mapped) as view:
-        for at in range(0, end, _PIECE_BYTES):
-            state.update(view[at : min(at + _PIECE_BYTES, end)])
-        if state.digest() != bytes(view[end:]):
-            raise Corrupt(str(path), "its hash does not match its bytes")
-    return IndexTable(mapped)
+    with reading(str(path)), open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < INDEX_FIXED_BYTES:
+            raise Truncated(str(path), want=INDEX_FIXED_BYTES, have=size)
+        _check_hash(path, file, size)
+        return IndexTable(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _check_hash(path: Path, file: FileIO, size: int) -> None:
+    """Read the whole file, not through the mapping: what a lookup does not touch shall not become resident."""
+    state = blake3(max_threads=blake3.AUTO)
+    room = mapped(min(size, _PIECE_BYTES))
+    left = size - HASH_BYTES
+    while left:
+        got = file.readinto(room[: min(left, len(room))])
+        if not got:
+            raise Truncated(str(path), want=size, have=size - HASH_BYTES - left)
+        state.update(room[:got])
+        left -= got
+    if state.digest() != file.read(HASH_BYTES):
+        raise Corrupt(str(path), "its hash does not match its bytes")
 
 
 def table_hash(path: Path) -> bytes:

@@ -4,9 +4,10 @@ A fresh buffer costs a page fault for every page, and its bytes are in no proces
 and again, reading is twice as fast.
 """
 
-import mmap
 import weakref
 from typing import Final
+
+from wain.storage.buffers import mapped
 
 KEPT: Final = 4
 """So many windows are kept for the next file; more are in use only while the pipeline is behind."""
@@ -16,8 +17,7 @@ class Window:
     """One buffer. What is lent from it must not be changed until it is gone."""
 
     def __init__(self, size: int) -> None:
-        # Private, so that the kernel may use large pages. Its room is written before anything of it is lent.
-        self.room = memoryview(mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        self.room = mapped(max(size, 1))
         self._lent: dict[int, weakref.ref[memoryview]] = {}
 
     def lend(self, start: int, end: int) -> memoryview:

@@ -9,6 +9,7 @@ from wain.cli import (
     demo,
     devices,
     doctor,
+    identity,
     inspect,
     mount,
     orders,
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     app.add_typer(orders.app, name="order")
     app.add_typer(devices.app, name="device")
     app.add_typer(vaults.app, name="vault")
+    app.add_typer(identity.app, name="identity")
     app.command()(inspect.inspect)
     return app
 

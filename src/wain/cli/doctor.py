@@ -3,17 +3,16 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from wain.base.errors import WainError
 from wain.base.sizes import GIB, format_bytes
-from wain.cli import render
+from wain.cli import doctor_sign_in, render
 from wain.cli.config import path_of
+from wain.cli.finding import Finding, Level
 from wain.cli.measure import measure
 from wain.cli.options import DataBox, Json
 from wain.cli.parts import Parts, now
@@ -27,30 +26,19 @@ _SECRET_FILES: Final = ("agent.keys", "enrolment.json", "slots.pending")
 _OLD_DAYS: Final = 3
 
 
-class Level(Enum):
-    """How much a finding matters. The value is what is printed."""
-
-    GOOD = "ok"
-    ADVICE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what it is, what was seen, and the cure (empty when all is well)."""
-
-    level: Level
-    what: str
-    seen: str
-    cure: str = ""
-
-
-def doctor(context: typer.Context, databox: DataBox = "", json: Json = False) -> int:
-    """Check home, keys, vault, policy, order, device and the newest point; each finding with its cure.
+def doctor(
+    context: typer.Context,
+    databox: DataBox = "",
+    log: Annotated[
+        str, typer.Option("--log", metavar="FILE", help="A CBUICurr log to read. Default: the agent's own.")
+    ] = "",
+    json: Json = False,
+) -> int:
+    """Check home, keys, vault, policy, order, device, sign-in and the newest point; each finding with its cure.
 
     Exit code 1 when something would stop a backup.
     """
-    findings = list(_look(Parts.of(context), databox))
+    findings = list(_look(Parts.of(context), databox, log))
     if json:
         rows = [{"level": f.level.value, "what": f.what, "seen": f.seen, "cure": f.cure} for f in findings]
         render.emit_json(rows)
@@ -62,11 +50,14 @@ def doctor(context: typer.Context, databox: DataBox = "", json: Json = False) ->
     return render.EXIT_USER if any(finding.level is Level.BAD for finding in findings) else render.EXIT_OK
 
 
-def _look(parts: Parts, databox: str) -> Iterator[Finding]:
+def _look(parts: Parts, databox: str, log: str) -> Iterator[Finding]:
     yield from _guarded("home", lambda: _home(parts))
     yield from _guarded("registration", lambda: _registration(parts))
     yield from _guarded("vault", lambda: _vault(parts, databox))
     yield from _guarded("policy", lambda: _policy(parts, databox))
+    yield from _guarded("sign-in", lambda: doctor_sign_in.certificate(parts))
+    yield from _guarded("tooling", lambda: doctor_sign_in.tooling(parts))
+    yield from _guarded("log", lambda: doctor_sign_in.log(parts, log))
 
 
 def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wain.agent.job import Services
     from wain.databox.service import DataBox
     from wain.policy.policy import Policy
-    from wain.storage.blobs import DirectoryPageBlobs
+    from wain.storage.api import AzureAccount, AzureBlobs, PageBlobs
     from wain.vault.service import Vault
 
 _DATABOX: Final = "databox"
@@ -55,7 +55,7 @@ class Parts:
         """Open the Data Box service; the embedded one comes into being with its first use."""
         from wain.databox.service import DataBox
 
-        return DataBox.open(self.databox_path(url), now)
+        return DataBox.open(self.databox_path(url), now, _open_azure)
 
     def databox_knowing(self, order: str, url: str = "") -> "DataBox":
         """Open the Data Box service and make sure that it knows an order: a typing error is no damage.
@@ -98,7 +98,7 @@ class Parts:
         """Open a vault, or make it when the directory is empty or absent."""
         from wain.vault.service import Vault
 
-        def account(name: str) -> "DirectoryPageBlobs":
+        def account(name: str) -> "PageBlobs":
             return self.databox(databox).account_blobs(name)
 
         return Vault.open(path, account, now)
@@ -118,6 +118,13 @@ class Parts:
         enrolment = home.require_enrolment()
         self.vault(enrolment.vault_url).set_retention(enrolment.registration.id, policy.retention)
         home.save_policy(policy)
+
+
+def _open_azure(account: "AzureAccount") -> "AzureBlobs":
+    # Late: the official client takes half a second to import.
+    from wain.storage.azure import AzurePageBlobs
+
+    return AzurePageBlobs(account)
 
 
 def is_vault(path: Path) -> bool:

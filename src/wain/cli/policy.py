@@ -12,6 +12,7 @@ from wain.base.sizes import format_bytes, parse_bytes
 from wain.cli import render
 from wain.cli.options import DataBox, Json, ask_line, is_interactive
 from wain.cli.parts import Parts
+from wain.cli.signing_in import ArmUrl, Asked, Authority, CaFile, GraphUrl, SigningIn, Tenant
 
 if TYPE_CHECKING:
     from wain.policy.consistency import Commands
@@ -58,11 +59,26 @@ def set_(
     parity: Annotated[
         str | None, typer.Option(metavar="PERCENT|off", help="How much of the device is parity: 3, 6, 9, 12 or off.")
     ] = None,
+    authority: Authority = "",
+    tenant: Tenant = "",
+    graph: GraphUrl = "",
+    arm: ArmUrl = "",
+    ca_file: CaFile = "",
+    subscription: Annotated[
+        str, typer.Option(metavar="ID", help="The orders' subscription: you must be its Owner.")
+    ] = "",
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
-    """Save the policy. What is not named stays as it was; the first time, at least --include is needed."""
+    """Save the policy. What is not named stays as it was; the first time, at least --include is needed.
+
+    With --authority, an offline policy asks you to sign in first, and gives this server its certificate
+    (`wain identity setup`).
+    """
     parts = Parts.of(context)
+    if authority and (order or (initial or "").lower() == "offline"):
+        # Before anything is saved, and before other jobs are kept waiting: a person may take their time.
+        SigningIn(parts.settings, Asked(authority, tenant, graph, arm, ca_file)).ensure(subscription)
     asked: dict[str, Any] = {
         # The walk follows no symbolic link, so an item is saved as the place that it leads to now.
         "includes": tuple(os.fsencode(os.path.realpath(path)) for path in include) if include else None,

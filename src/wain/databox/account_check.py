@@ -22,9 +22,8 @@ from wain.databox.transfer import Eye, Start, transfer
 from wain.databox.untrusted import STEP_BYTES, Read
 from wain.order.order import FINISHED
 from wain.pageblob.names import SEAL_BLOB
-from wain.storage.blobs import DirectoryPageBlobs
+from wain.storage.api import PageBlobs, StoredBlob
 from wain.storage.durable import ReadFailed
-from wain.storage.uncached import UncachedFile
 
 _GONE: Final = "it is not in the account any more"
 
@@ -48,7 +47,7 @@ class AccountReport:
 class _Stored:
     """A blob of the account as `transfer` reads it; a sector that cannot be read costs its 64 KiB."""
 
-    def __init__(self, file: UncachedFile) -> None:
+    def __init__(self, file: StoredBlob) -> None:
         self._file = file
 
     def read(self, offset: int, length: int) -> Read:
@@ -78,7 +77,7 @@ class _Stored:
 class _InAccount:
     """A container of the account, as `Loader` opens its blobs."""
 
-    def __init__(self, account: DirectoryPageBlobs, container: str) -> None:
+    def __init__(self, account: PageBlobs, container: str) -> None:
         self._account = account
         self._container = container
 
@@ -125,9 +124,7 @@ def verify_account(parts: Parts, name: str, progress: Progress) -> AccountReport
 class _Check:
     """Checks one container of the account."""
 
-    def __init__(
-        self, account: DirectoryPageBlobs, row: ContainerRow, blobs: list[BlobRow], progress: Progress
-    ) -> None:
+    def __init__(self, account: PageBlobs, row: ContainerRow, blobs: list[BlobRow], progress: Progress) -> None:
         self._account = account
         self._row = row
         self._blobs = blobs

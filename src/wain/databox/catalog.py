@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from wain.base.errors import Corrupt, UnknownVersion, WriteFailed
-from wain.databox.tables import DEFINITIONS, VERSION
+from wain.databox.tables import DEFINITIONS, UPGRADES, VERSION
 from wain.storage.sql import Connection, Database
 
 BUSY_SECONDS: Final = 30
@@ -39,8 +39,13 @@ class Catalog:
                 for definition in DEFINITIONS:
                     rows.execute(definition)
                 rows.execute(f"PRAGMA user_version={VERSION}")
-            elif found != VERSION:
+            elif found > VERSION:
                 raise UnknownVersion(str(self._path), have=found, known=VERSION)
+            while 0 < found < VERSION:
+                for definition in UPGRADES[found]:
+                    rows.execute(definition)
+                found += 1
+                rows.execute(f"PRAGMA user_version={found}")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -66,7 +66,7 @@ class _AccountBlob:
     container: str
     blob: str
 
-    def write(self, offset: int, body: bytes) -> None:
+    def write(self, offset: int, body: bytes | memoryview) -> None:
         self.account.write_pages(self.container, self.blob, offset, body)
 
     def flush(self) -> None:

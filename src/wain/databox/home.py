@@ -18,6 +18,7 @@ from wain.databox.catalog import Catalog
 from wain.databox.custody import Book
 from wain.databox.orders import Clock, Orders
 from wain.order.rules import check_account_kind
+from wain.storage.api import OpenAzure, PageBlobs
 from wain.storage.blobs import DirectoryPageBlobs
 from wain.storage.durable import fsync_dir, make_dirs, reading, write_all, writing
 
@@ -106,14 +107,18 @@ class Parts:
     book: Book
     orders: Orders
     clock: Clock
+    open_azure: OpenAzure
 
-    def blobs(self, account: str) -> DirectoryPageBlobs:
+    def blobs(self, account: str) -> PageBlobs:
         """Return a fresh view of a storage account's page blobs.
 
         Raises:
             Missing: there is no such account.
-            Refused: its kind has no page blobs.
+            Refused: its kind has no page blobs, or its secret does not open it.
+            RemoteError: it lies in Azure and cannot be reached.
         """
         found = self.orders.account(account)
         check_account_kind(found.kind)
+        if found.azure is not None:
+            return self.open_azure(found.azure)
         return DirectoryPageBlobs(self.home.account(found.name))

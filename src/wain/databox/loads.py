@@ -100,7 +100,7 @@ class Loader:
         Every record stands for a pack: a device that has more of them than packs gets no more spans for it.
         """
         at = 0
-        records = locate(lambda offset, size: source.read(offset, size).body, length)
+        records = locate(lambda offset, size: bytes(source.read(offset, size).body), length)
         for found in islice(records, len(self._lengths)):
             yield from self._parity_between(at, found.start)
             at = min(found.end, length)

@@ -85,7 +85,7 @@ def record(directory: Directory, name: bytes, cap: int = MAX_RECORD_BYTES) -> by
     if read.holes:
         start, end = read.holes[0]
         raise NotTaken(f"{directory.where}/{words(name)}", f"cannot be read (bytes {start} to {end})")
-    return read.body
+    return bytes(read.body)
 
 
 def find_seal(container: Directory) -> FoundSeal:

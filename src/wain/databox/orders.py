@@ -4,10 +4,12 @@ An order's stage moves only through `order.order.advance`, in the same transacti
 custody record. Every verb may be repeated: what is already so stays so.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from wain.base.errors import Missing, Refused
@@ -15,12 +17,13 @@ from wain.base.ids import DeviceId
 from wain.base.moment import from_ns, to_ns
 from wain.databox.catalog import Catalog
 from wain.databox.custody import Book, Step
-from wain.databox.tables import ACCOUNTS, ORDERS, STAGES
+from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, STAGES
 from wain.order import order as rules_of_stages
 from wain.order.custody import NO_RECORD, Event
 from wain.order.order import FINISHED, AccountKind, Order, Stage, StageTime
 from wain.order.rules import check_account_kind, check_name
 from wain.order.sku import SKUS, Sku, find_sku
+from wain.storage.api import AzureAccount
 from wain.storage.sql import Connection
 
 Clock = Callable[[], datetime]
@@ -55,6 +58,8 @@ class Account:
     kind: AccountKind
     region: str
     created_at: datetime
+    azure: AzureAccount | None = None
+    """Where it lies in Azure; None for a directory of the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,12 @@ class Orders:
         self._clock = clock
         self._skus = skus
 
-    def create_account(self, name: str, kind: AccountKind, region: str) -> Account:
-        """Make a storage account. The same call again changes nothing.
+    def create_account(self, name: str, kind: AccountKind, region: str, azure: AzureAccount | None = None) -> Account:
+        """Make a storage account, or make one in Azure known. The same call again changes nothing.
 
         Raises:
-            Refused: the name breaks Azure's rule, or an account of that name is of another kind or region.
+            Refused: the name breaks Azure's rule, or an account of that name is of another kind or region, or lies
+                elsewhere.
         """
         if not _ACCOUNT_NAME.fullmatch(name):
             reason = f"{name!r} cannot be the name of a storage account"
@@ -105,11 +111,15 @@ class Orders:
                 moment = to_ns(self._clock())
                 row = {"name": name, "kind": kind.value, "region": region, "created_ns": moment}
                 rows.execute(ACCOUNTS.insertion(), row)
+                if azure is not None:
+                    place = {"endpoint": azure.endpoint, "secret_file": os.fsencode(azure.secret_file)}
+                    rows.execute(AZURE.insertion(), {"account": name, **place})
                 found = _account_row(rows, name)
             assert found is not None
-            account = _account(found)
-        if (account.kind, account.region) != (kind, region):
-            was = f"{account.kind.value} in {account.region}"
+            account = _account(rows, found)
+        if (account.kind, account.region, account.azure) != (kind, region, azure):
+            where = f", {account.azure.endpoint}" if account.azure is not None else ""
+            was = f"{account.kind.value} in {account.region}{where}"
             raise Refused(f"there is a storage account {name} already: {was}", "Choose another name.")
         return account
 
@@ -121,14 +131,14 @@ class Orders:
         """
         with self._catalog.reading() as rows:
             found = _account_row(rows, name)
-        if found is None:
-            raise Missing(f"storage account {name}")
-        return _account(found)
+            if found is None:
+                raise Missing(f"storage account {name}")
+            return _account(rows, found)
 
     def accounts(self) -> list[Account]:
         """Return all accounts, by name."""
         with self._catalog.reading() as rows:
-            return [_account(row) for row in rows.rows(f"{ACCOUNTS.selection} ORDER BY name")]
+            return [_account(rows, row) for row in rows.rows(f"{ACCOUNTS.selection} ORDER BY name")]
 
     def sku(self, order: Order) -> Sku:
         """Return the kind of device that was ordered."""
@@ -277,8 +287,10 @@ def _account_row(rows: Connection, name: str) -> Any | None:
     return rows.row(f"{ACCOUNTS.selection} WHERE name = :name", name=name)
 
 
-def _account(row: Any) -> Account:
-    return Account(row.name, AccountKind(row.kind), row.region, from_ns(row.created_ns))
+def _account(rows: Connection, row: Any) -> Account:
+    place = rows.row(f"{AZURE.selection} WHERE account = :name", name=row.name)
+    azure = None if place is None else AzureAccount(place.endpoint, Path(os.fsdecode(place.secret_file)))
+    return Account(row.name, AccountKind(row.kind), row.region, from_ns(row.created_ns), azure)
 
 
 def _request(row: Any) -> OrderRequest:

@@ -26,7 +26,7 @@ class _Blobs:
             except DataError:
                 self._open[blob] = None
         source = self._open[blob]
-        return bytes(length) if source is None else source.read(offset, length).body
+        return bytes(length) if source is None else bytes(source.read(offset, length).body)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from wain.base.errors import Refused
 from wain.base.progress import Progress
 from wain.databox import account_check, check, datacopy, erase, prepare
 from wain.databox.account_check import AccountReport
@@ -24,8 +25,13 @@ from wain.device.label import Label
 from wain.order.custody import CustodyRecord
 from wain.order.order import AccountKind, Order, Stage
 from wain.order.sku import SKUS, Sku
-from wain.storage.blobs import DirectoryPageBlobs
+from wain.storage.api import AzureAccount, AzureBlobs, OpenAzure, PageBlobs
 from wain.wire.databox import CopiedContainer
+
+
+def no_azure(account: AzureAccount) -> AzureBlobs:
+    """Open nothing: for those who composed the service without the client for Azure."""
+    raise Refused(f"{account.endpoint} lies in Azure, and this program was put together without its client")
 
 
 def now() -> datetime:
@@ -53,17 +59,19 @@ class DataBox:
     Errors of every verb: `Missing` for an unknown order or account, `WriteFailed` when the catalog cannot be written.
     """
 
-    def __init__(self, root: Path, clock: Clock = now, skus: Mapping[str, Sku] = SKUS) -> None:
+    def __init__(
+        self, root: Path, clock: Clock = now, skus: Mapping[str, Sku] = SKUS, open_azure: OpenAzure = no_azure
+    ) -> None:
         home = Home(root)
         self._book = Book(service_key(home.keys))
         self._catalog = Catalog(home.catalog)
         self._orders = Orders(self._catalog, self._book, clock, skus)
-        self._parts = Parts(home, self._catalog, self._book, self._orders, clock)
+        self._parts = Parts(home, self._catalog, self._book, self._orders, clock, open_azure)
 
     @classmethod
-    def open(cls, root: str | Path, clock: Clock = now) -> Self:
-        """Open the service with the SKUs of the seed."""
-        return cls(Path(root), clock)
+    def open(cls, root: str | Path, clock: Clock = now, open_azure: OpenAzure = no_azure) -> Self:
+        """Open the service with the SKUs of the seed. `open_azure` opens accounts that lie in Azure."""
+        return cls(Path(root), clock, open_azure=open_azure)
 
     def close(self) -> None:
         """Let go of the catalog."""
@@ -95,6 +103,19 @@ class DataBox:
         """Make a storage account (see `Orders.create_account`)."""
         return self._orders.create_account(name, kind, region)
 
+    def add_azure_account(self, name: str, region: str, azure: AzureAccount) -> Account:
+        """Make a storage account in Azure known, whose kind Azure tells. The same call again changes nothing.
+
+        Raises:
+            Refused: as `Orders.create_account`, or its secret does not open it, or Wain does not know its kind.
+            RemoteError: it cannot be reached.
+        """
+        word = self._parts.open_azure(azure).kind()
+        if word not in {each.value for each in AccountKind}:
+            hint = "Use a storage account of general purpose v2 (StorageV2)."
+            raise Refused(f"storage account {name} is of kind {word}, which has no page blobs for a Data Box", hint)
+        return self._orders.create_account(name, AccountKind(word), region, azure)
+
     def account(self, name: str) -> Account:
         """Return one storage account."""
         return self._orders.account(name)
@@ -103,11 +124,12 @@ class DataBox:
         """Return the storage accounts, by name."""
         return self._orders.accounts()
 
-    def account_blobs(self, name: str) -> DirectoryPageBlobs:
+    def account_blobs(self, name: str) -> PageBlobs:
         """Return the page blobs of a storage account: what a vault imports from.
 
         Raises:
-            Refused: accounts of its kind have none.
+            Refused: accounts of its kind have none, or its secret does not open it.
+            RemoteError: it lies in Azure and cannot be reached.
         """
         return self._parts.blobs(name)
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from wain.storage.sql import Table
 
-VERSION: Final = 1
-"""Kept in `PRAGMA user_version`; a catalog with another number is refused, never guessed at."""
+VERSION: Final = 2
+"""Kept in `PRAGMA user_version`; a catalog with a higher number is refused, never guessed at."""
 
 _DEFINITIONS: list[str] = []
 _OF_ORDER: Final = "INTEGER NOT NULL REFERENCES orders (id)"
@@ -134,5 +134,18 @@ ERASURES: Final = _table(
 """An erasure that began was allowed; it is finished without asking again. `permit` (JSON) says by what and what there
 was to erase, `record` is the finished erasure record."""
 
+AZURE: Final = _table(
+    "azure",
+    {
+        "account": "TEXT NOT NULL PRIMARY KEY REFERENCES accounts (name)",
+        "endpoint": "TEXT NOT NULL",
+        "secret_file": "BLOB NOT NULL",
+    },
+)
+"""Accounts that lie in Azure: where, and the path of the file with the secret, never the secret."""
+
 DEFINITIONS: Final = tuple(_DEFINITIONS)
 """What makes all tables of this version."""
+
+UPGRADES: Final = {1: (_DEFINITIONS[-1],)}
+"""What makes the tables of the next version from those of this one."""

@@ -17,7 +17,7 @@ from awscrt import checksums  # type: ignore[import-untyped]
 from wain.base.errors import DataError
 from wain.base.ids import PackId
 from wain.base.progress import Progress
-from wain.base.sizes import MIB
+from wain.base.sizes import MIB, PAGE_BYTES
 from wain.databox.copylog import Category
 from wain.databox.pipeline import ahead
 from wain.databox.untrusted import NotTaken, Read
@@ -37,7 +37,7 @@ LOOSE_SPAN_BYTES: Final = 64 * MIB
 _ZEROS: Final = bytes(PIECE_BYTES)
 
 
-def crc64(body: bytes, before: int = 0) -> int:
+def crc64(body: bytes | memoryview, before: int = 0) -> int:
     """Return the CRC-64/NVME of what gave `before`, then `body`: Azure Storage's CRC64 (azure.md C24)."""
     return int(checksums.crc64nvme(body, before))
 
@@ -102,7 +102,7 @@ class Load:
 class Verifier(Protocol):
     """What judges a span while it streams past."""
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: bytes | memoryview) -> None:
         """Take the next bytes."""
 
     def finish(self) -> object:
@@ -126,7 +126,7 @@ class Memory:
 class Target(Protocol):
     """Where a blob is sent."""
 
-    def write(self, offset: int, body: bytes) -> None:
+    def write(self, offset: int, body: bytes | memoryview) -> None:
         """Write whole pages."""
 
     def flush(self) -> None:
@@ -136,7 +136,7 @@ class Target(Protocol):
 class Eye:
     """A target that keeps nothing: for checking alone."""
 
-    def write(self, offset: int, body: bytes) -> None:
+    def write(self, offset: int, body: bytes | memoryview) -> None:
         """Keep nothing."""
 
     def flush(self) -> None:
@@ -157,7 +157,7 @@ class _Piece:
     """Bytes to send; `again` when others were sent for the same range before."""
 
     offset: int
-    body: bytes
+    body: bytes | memoryview
     again: bool
 
 
@@ -235,9 +235,14 @@ def _send(piece: _Piece, target: Target, state: _State) -> None:
     if piece.again and piece.offset == state.span[0]:
         state.crc64 = state.span[1]
     state.crc64 = crc64(piece.body, state.crc64)
-    if piece.again or not state.skip_zeros or piece.body != _ZEROS[: len(piece.body)]:
+    if piece.again or not state.skip_zeros or not _is_zero(piece.body):
         target.write(piece.offset, piece.body)
     state.done = piece.offset + len(piece.body)
+
+
+def _is_zero(body: bytes | memoryview) -> bool:
+    # Most pieces are told by their first page; the whole is compared as bytes, which is quick.
+    return body[:PAGE_BYTES] == _ZEROS[:PAGE_BYTES] and bytes(body) == _ZEROS[: len(body)]
 
 
 def _checkpoint(target: Target, state: _State) -> Checkpoint:

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Final, Self
 
 from wain.base.errors import DataError, DeviceLost, Refused
-from wain.base.sizes import KIB, PAGE_BYTES
+from wain.base.sizes import BLOCK_BYTES, KIB, MIB, PAGE_BYTES, round_up
 from wain.databox.names import words
+from wain.storage.buffers import mapped
+from wain.storage.durable import NOT_DIRECT
 
 GONE: Final = frozenset(
     {errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.ENOMEDIUM, errno.ESHUTDOWN, errno.EHOSTDOWN}
 )
 """What a read says when the whole device went away, rather than one sector of it."""
+LARGE_BYTES: Final = MIB
+"""Reads of this size and more are worth a buffer of their own."""
 STEP_BYTES: Final = 64 * KIB
 """The step in which a range is read again that could not be read at once."""
 
@@ -86,7 +90,7 @@ class Ground:
 class Read:
     """Bytes of a range; what could not be read is zeros, and its ranges (start, end) are listed."""
 
-    body: bytes
+    body: bytes | memoryview
     holes: tuple[tuple[int, int], ...] = ()
 
 
@@ -100,6 +104,7 @@ class DeviceFile:
         self.size = os.fstat(fd).st_size
         # The first read must come from the medium, not from what a writer left in memory.
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        self._direct = _past_cache(fd)
 
     def read(self, offset: int, length: int) -> Read:
         """Return exactly `length` bytes from `offset`.
@@ -108,7 +113,7 @@ class DeviceFile:
             DeviceLost: the device went away.
         """
         try:
-            body = self._pread(offset, length)
+            body = self._large(offset, length) if length >= LARGE_BYTES else self._pread(offset, length)
         except OSError as error:
             self._judge(error)
             return self._read_slowly(offset, length)
@@ -116,7 +121,24 @@ class DeviceFile:
         if len(body) == length:
             return Read(body)
         end = offset + length
-        return Read(body + bytes(length - len(body)), ((offset + len(body), end),))
+        return Read(bytes(body) + bytes(length - len(body)), ((offset + len(body), end),))
+
+    def _large(self, offset: int, length: int) -> bytes | memoryview:
+        """Read past the page cache where that can be: else the processor copies every byte once more."""
+        if self._direct < 0 or offset % BLOCK_BYTES:
+            return self._pread(offset, length)
+        room = mapped(round_up(length, BLOCK_BYTES))
+        done = 0
+        try:
+            while done < length and (got := os.preadv(self._direct, [room[done:]], offset + done)):
+                done += got
+                if done % BLOCK_BYTES:
+                    break  # The end of the file.
+        except OSError as error:
+            if error.errno not in NOT_DIRECT:
+                raise
+            return self._pread(offset, length)
+        return room[: min(done, length)]
 
     def _pread(self, offset: int, length: int) -> bytes:
         body = os.pread(self._fd, length, offset)
@@ -155,12 +177,22 @@ class DeviceFile:
         """Let go of the file and of what the kernel kept of it."""
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(self._fd)
+        if self._direct >= 0:
+            os.close(self._direct)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _past_cache(fd: int) -> int:
+    """Return another descriptor of the very same file, which reads past the page cache; -1 where there is none."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return -1
 
 
 class Directory:

@@ -21,7 +21,7 @@ from wain.device.resume import RESERVE_FILE, cut_blobs
 from wain.pack.writer import SealedPack
 from wain.pageblob.layout import Layout, Placement
 from wain.pageblob.names import packs_blob
-from wain.storage.durable import FULL, out_of_space, unlink_at, write_all
+from wain.storage.durable import FULL, out_of_space, unlink_at, write_past_cache
 
 GROUP_PACKS: Final = 2
 GROUP_BYTES: Final = 128 * MIB
@@ -172,8 +172,8 @@ class Appender:
     def _write(self, piece: _Pending) -> None:
         place = piece.placement
         fd = self._blob(place.blob)
-        write_all(fd, piece.stored, place.offset)
-        # Starts writing back at once (and keeps the page cache for others), so that the sync has little left to do.
+        write_past_cache(fd, piece.stored, place.offset)
+        # Where it went into the cache after all: starts writing back at once, so that the sync has little left to do.
         os.posix_fadvise(fd, place.offset, place.length, os.POSIX_FADV_DONTNEED)
 
     def _full(self, piece: _Pending) -> OutOfSpace:

@@ -8,7 +8,7 @@ chunks costs address space, not memory. Writing streams: only the fanout is held
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import pairwise
 from mmap import mmap
@@ -42,6 +42,9 @@ _NUMBER: Final = struct.Struct("<I")
 _SCAN_ENTRIES: Final = 64
 """A bucket above this size is halved before it is searched byte by byte; only a forged index has such buckets."""
 _BLOCK_ENTRIES: Final = 4096
+
+
+Touch = Callable[[int, int], None]
 
 
 class Location(NamedTuple):
@@ -147,9 +150,10 @@ class IndexWriter:
 class _PackTable(Sequence[PackId]):
     """The packs of an index, read where they lie."""
 
-    def __init__(self, view: "bytes | memoryview | mmap", count: int) -> None:
+    def __init__(self, view: "bytes | memoryview | mmap", count: int, touch: "Touch | None") -> None:
         self._view = view
         self._count = count
+        self._touch = touch
 
     def __len__(self) -> int:
         return self._count
@@ -163,7 +167,10 @@ class _PackTable(Sequence[PackId]):
             return tuple(self[ordinal] for ordinal in range(*at.indices(self._count)))
         if not -self._count <= at < self._count:
             raise IndexError(at)
-        (pack,) = _PACK.unpack_from(self._view, HEADER_BYTES + at % self._count * HASH_BYTES)
+        start = HEADER_BYTES + at % self._count * HASH_BYTES
+        if self._touch is not None:
+            self._touch(start, start + HASH_BYTES)
+        (pack,) = _PACK.unpack_from(self._view, start)
         return PackId(pack)
 
     def __contains__(self, pack: object) -> bool:
@@ -176,14 +183,20 @@ class _PackTable(Sequence[PackId]):
 class IndexTable:
     """Reads an index in place. Opening checks header and lengths; `verify` checks every byte.
 
+    `touch(start, end)`, when given, is called before the bytes from `start` to `end` (excluded) of the view are looked
+    at, and may put them there first. What it raises goes to the caller.
+
     Raises (opening):
         Truncated, WrongMagic, UnknownVersion, Malformed, TooLarge: not an index of ours.
     """
 
-    def __init__(self, view: "bytes | memoryview | mmap") -> None:
+    def __init__(self, view: "bytes | memoryview | mmap", touch: Touch | None = None) -> None:
         size = len(view)
         if size < _LEAST_BYTES:
             raise Truncated(_WHAT, want=_LEAST_BYTES, have=size)
+        if touch is not None:
+            touch(0, HEADER_BYTES)
+            touch(size - TAIL_BYTES - 4, size)
         magic, version, reserved, packs = _HEADER.unpack_from(view)
         if magic != INDEX_MAGIC:
             raise WrongMagic(_WHAT, want=INDEX_MAGIC, have=magic)
@@ -195,6 +208,7 @@ class IndexTable:
             raise TooLarge(f"pack count of {_WHAT}", have=packs, cap=MAX_PACKS)
         (count,) = _NUMBER.unpack_from(view, size - TAIL_BYTES)
         self._view = view
+        self._touch = touch
         self._count: int = count
         self._packs: int = packs
         self._shift = 32 - fanout_bits(count)
@@ -207,7 +221,7 @@ class IndexTable:
             raise Malformed(_WHAT, f"{size - want} bytes too long for {packs} packs and {count} entries")
         if _NUMBER.unpack_from(view, size - TAIL_BYTES - 4) != (count,):
             raise Malformed(_WHAT, "the fanout does not end with the entry count")
-        self.packs: Sequence[PackId] = _PackTable(view, packs)
+        self.packs: Sequence[PackId] = _PackTable(view, packs, touch)
         """The packs that entries may name, by id; read lazily."""
 
     def __len__(self) -> int:
@@ -234,10 +248,7 @@ class IndexTable:
         if at < 0:
             return None
         (ordinal,) = _NUMBER.unpack_from(self._view, at + HASH_BYTES)
-        if ordinal >= self._packs:
-            raise Malformed(_WHAT, f"pack number {ordinal} of {self._packs}")
-        (pack,) = _PACK.unpack_from(self._view, HEADER_BYTES + ordinal * HASH_BYTES)
-        return PackId(pack)
+        return self._pack(ordinal)
 
     def items(self) -> Iterator[tuple[ChunkId, Location]]:
         """Iterate over all entries, by chunk id."""
@@ -273,6 +284,9 @@ class IndexTable:
         if len(chunk) != HASH_BYTES:
             return -1
         prefix = int.from_bytes(chunk[:4], "big") >> self._shift
+        touch = self._touch
+        if touch is not None:
+            touch(self._fanout + 4 * max(prefix - 1, 0), self._fanout + 4 * prefix + 4)
         if prefix:
             low, high = _PAIR.unpack_from(self._view, self._fanout + 4 * prefix - 4)
         else:
@@ -283,12 +297,16 @@ class IndexTable:
         while high - low > _SCAN_ENTRIES:
             middle = (low + high) // 2
             at = base + middle * ENTRY_BYTES
+            if touch is not None:
+                touch(at, at + HASH_BYTES)
             if bytes(self._view[at : at + HASH_BYTES]) <= chunk:
                 low = middle
             else:
                 high = middle
-        start = base + low * ENTRY_BYTES
-        bucket = bytes(self._view[start : base + high * ENTRY_BYTES])
+        start, end = base + low * ENTRY_BYTES, base + high * ENTRY_BYTES
+        if touch is not None:
+            touch(start, end)
+        bucket = bytes(self._view[start:end])
         found = bucket.find(chunk)
         # The id's bytes may also turn up astride other fields: only a hit at an entry's start counts.
         while found % ENTRY_BYTES and found >= 0:
@@ -296,22 +314,31 @@ class IndexTable:
         return start + found if found >= 0 else -1
 
     def _location(self, ordinal: int, segment: int, offset: int, length: int) -> Location:
-        if ordinal >= self._packs:
-            raise Malformed(_WHAT, f"pack number {ordinal} of {self._packs}")
         if not length or offset + length >= 1 << 32:
             raise Malformed(_WHAT, f"a chunk at {segment}, {offset}, {length}")
-        (pack,) = _PACK.unpack_from(self._view, HEADER_BYTES + ordinal * HASH_BYTES)
-        return Location(pack, segment, offset, length)
+        return Location(self._pack(ordinal), segment, offset, length)
+
+    def _pack(self, ordinal: int) -> PackId:
+        if ordinal >= self._packs:
+            raise Malformed(_WHAT, f"pack number {ordinal} of {self._packs}")
+        at = HEADER_BYTES + ordinal * HASH_BYTES
+        if self._touch is not None:
+            self._touch(at, at + HASH_BYTES)
+        (pack,) = _PACK.unpack_from(self._view, at)
+        return PackId(pack)
 
     def _rows(self) -> Iterator[tuple[ChunkId, int, int, int, int]]:
         for first in range(0, self._count, _BLOCK_ENTRIES):
             last = min(first + _BLOCK_ENTRIES, self._count)
-            yield from _ENTRY.iter_unpack(
-                self._view[self._base + first * ENTRY_BYTES : self._base + last * ENTRY_BYTES]
-            )
+            start, end = self._base + first * ENTRY_BYTES, self._base + last * ENTRY_BYTES
+            if self._touch is not None:
+                self._touch(start, end)
+            yield from _ENTRY.iter_unpack(self._view[start:end])
 
     def _verify_hash(self) -> None:
         end = len(self._view) - HASH_BYTES
+        if self._touch is not None:
+            self._touch(0, len(self._view))
         state = blake3()
         for first in range(0, end, 1 << 20):
             state.update(self._view[first : min(first + (1 << 20), end)])

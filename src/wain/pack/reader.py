@@ -15,6 +15,7 @@ from wain.pack.format import (
     Header,
     PackedChunk,
     PackIndex,
+    SegmentRow,
     decode_header,
     decode_index,
 )
@@ -48,8 +49,13 @@ class PackReader:
         self._cipher = PackCipher(self._pack_key(header, key), header.salt, header.registration, header.kind)
 
     @cached_property
+    def segments(self) -> tuple[SegmentRow, ...]:
+        """Where the pack's segments lie."""
+        return self.index.segments
+
+    @property
     def index(self) -> PackIndex:
-        """What the pack holds."""
+        """What the pack holds, read and decoded at each call: a reader that is kept must not hold every chunk."""
         end = self._exactly(self.footer.index_offset, self.footer.body_bytes - self.footer.index_offset)
         check_padding(end, self.footer, self.id)
         try:
@@ -60,12 +66,12 @@ class PackReader:
 
     def segment(self, number: int) -> bytes:
         """Return the plaintext of one segment, read now."""
-        row = self.index.segments[number]
+        row = self.segments[number]
         return self.open_segment(number, self._exactly(row.offset, row.stored))
 
     def open_segment(self, number: int, sealed: bytes | memoryview) -> bytes:
         """Return the plaintext of one segment whose stored bytes the caller has read."""
-        row = self.index.segments[number]
+        row = self.segments[number]
         try:
             body = self._cipher.open_segment(number, row.plain, row.codec, sealed)
             return expand(body, row.codec, row.plain)

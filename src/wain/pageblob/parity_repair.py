@@ -56,7 +56,7 @@ class Repaired:
         words += ["the footer page"] if self.footer_at in self.parts else []
         return ", ".join(words) or "nothing: it read well the second time"
 
-    def over(self, start: int, body: bytes) -> bytes:
+    def over(self, start: int, body: bytes | memoryview) -> bytes:
         """Return the pack's bytes from `start` with what was repaired in its place."""
         out = bytearray(body)
         for offset, part in self.parts.items():

@@ -8,9 +8,11 @@ that a reader could take for whole. Errors: `Missing` (not there), `OutOfSpace`,
 `Refused` (the caller's).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
 
 class Draft(Protocol):
@@ -62,6 +64,24 @@ class PageBlob:
     length: int
 
 
+class StoredBlob(Protocol):
+    """A blob that is open for reading, past all caches. Use as a context manager."""
+
+    where: str
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`."""
+
+    def __enter__(self) -> Self:
+        """Return it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of it."""
+
+
 class PageBlobs(Protocol):
     """Containers of page blobs, as a storage account or an embedded directory holds them."""
 
@@ -74,7 +94,7 @@ class PageBlobs(Protocol):
     def create(self, container: str, blob: str, length: int) -> None:
         """Make a zero-filled blob of `length` bytes (a multiple of 512). The same call again changes nothing."""
 
-    def write_pages(self, container: str, blob: str, offset: int, body: bytes) -> None:
+    def write_pages(self, container: str, blob: str, offset: int, body: bytes | memoryview) -> None:
         """Write whole pages: `offset` and size are multiples of 512, at most 4 MiB (Azure, Put Page)."""
 
     def flush(self, container: str, blob: str) -> None:
@@ -83,5 +103,30 @@ class PageBlobs(Protocol):
     def read(self, container: str, blob: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`."""
 
+    def uncached(self, container: str, blob: str) -> StoredBlob:
+        """Open a blob for reading from where it really lies."""
+
     def delete_container(self, container: str) -> None:
         """Remove a container and its blobs; nothing happens when it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AzureAccount:
+    """An account in Azure: its blob service (`https://NAME.blob.core.windows.net`), and the file that opens it.
+
+    The file, which only its owner may read, holds an access key, a shared access signature, or a connection string.
+    """
+
+    endpoint: str
+    secret_file: Path
+
+
+class AzureBlobs(PageBlobs, Protocol):
+    """Page blobs in such an account."""
+
+    def kind(self) -> str:
+        """Return Azure's word for the account's kind: `StorageV2`, `BlobStorage`, ..."""
+
+
+OpenAzure = Callable[[AzureAccount], AzureBlobs]
+"""Opens an account in Azure: the official client is slow to import, so only who composes the program knows it."""

@@ -17,14 +17,23 @@ from wain.base.sizes import MIB, PAGE_BYTES
 from wain.pageblob.layout import MAX_BLOB_LIMIT_BYTES
 from wain.pageblob.names import check_blob, check_container
 from wain.storage.api import PageBlob
-from wain.storage.durable import fsync_dir, make_dirs, read_exactly, reading, write_all, write_error, writing
+from wain.storage.durable import (
+    fsync_dir,
+    make_dirs,
+    read_exactly,
+    reading,
+    write_all,
+    write_error,
+    write_past_cache,
+    writing,
+)
 from wain.storage.uncached import UncachedFile
 
 MAX_WRITE_BYTES: Final = 4 * MIB
 """Azure, Put Page: at most 4 MiB."""
 _MOST_OPEN: Final = 32
 _EARLY_BYTES: Final = MIB
-"""Writes of this size and more are worth a write-back of their own."""
+"""Writes of this size and more go past the page cache, if they are aligned, or else are written back at once."""
 _GOING: Final = ".gone-"
 _COMING: Final = ".new-"
 
@@ -134,7 +143,7 @@ class DirectoryPageBlobs:
                 self._open[key] = os.open(self._path(container, blob), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         return self._open[key]
 
-    def write_pages(self, container: str, blob: str, offset: int, body: bytes) -> None:
+    def write_pages(self, container: str, blob: str, offset: int, body: bytes | memoryview) -> None:
         """Write whole pages: `offset` and size are multiples of 512, at most 4 MiB. Durable after `flush`."""
         check_pages(offset, len(body))
         fd = self._written(container, blob)
@@ -142,9 +151,9 @@ class DirectoryPageBlobs:
         if offset + len(body) > size:
             raise Refused(f"pages up to {offset + len(body)} lie outside {container}/{blob} of {size} bytes")
         with self._failing(container, blob, len(body)):
-            write_all(fd, body, offset)
+            (write_past_cache if len(body) >= _EARLY_BYTES else write_all)(fd, body, offset)
             if len(body) >= _EARLY_BYTES:
-                # Starts writing back at once, so that the flush has little left to wait for. It promises nothing.
+                # Where it went into the cache after all: the flush then has little left to wait for.
                 os.posix_fadvise(fd, offset, len(body), os.POSIX_FADV_DONTNEED)
 
     def flush(self, container: str, blob: str) -> None:

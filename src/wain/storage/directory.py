@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from wain.base.errors import Missing, Refused, Truncated
+from wain.storage.buffers import mapped
 from wain.storage.durable import (
     TEMPORARY_PREFIX,
     directory,
@@ -24,7 +25,7 @@ from wain.storage.durable import (
     unlink_at,
     writing,
 )
-from wain.storage.new_file import NewFile, write_new_at
+from wain.storage.new_file import LARGE_BYTES, NewFile, write_new_at
 
 SET_ASIDE: Final = "set-aside"
 """The top-level directory of objects that were renamed out of the way."""
@@ -205,18 +206,34 @@ class DirectoryObjects:
 
 
 class DirectoryDraft:
-    """`wain.storage.api.Draft` of a `DirectoryObjects`: a file without a name."""
+    """`wain.storage.api.Draft` of a `DirectoryObjects`: a file without a name.
+
+    Small pieces are gathered into large, aligned ones, which need not go through the page cache.
+    """
 
     def __init__(self, objects: DirectoryObjects, file: NewFile) -> None:
         self._objects = objects
         self._file = file
+        self._room = mapped(LARGE_BYTES)
+        self._held = 0
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append bytes."""
-        self._file.write(piece)
+        rest = memoryview(piece)
+        while rest:
+            part, rest = rest[: LARGE_BYTES - self._held], rest[LARGE_BYTES - self._held :]
+            self._room[self._held : self._held + len(part)] = part
+            self._held += len(part)
+            if self._held == LARGE_BYTES:
+                self._send()
+
+    def _send(self) -> None:
+        held, self._held = self._held, 0
+        self._file.write(self._room[:held])
 
     def publish(self, name: str) -> bool:
         """Make what was written durable under `name`. Return False, and change nothing, when `name` exists."""
+        self._send()
         return self._objects.publish(self._file, name)
 
     def close(self) -> None:

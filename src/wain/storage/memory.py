@@ -1,6 +1,7 @@
 """Objects and page blobs in memory: for tests, trials and the first page of a tutorial. Nothing is durable."""
 
 from collections.abc import Iterator
+from typing import Self
 
 from wain.base.errors import Missing, Refused, Truncated
 from wain.pageblob.names import check_blob, check_container
@@ -124,7 +125,7 @@ class MemoryPageBlobs:
         if len(body) != length:
             raise Refused(f"page blob {container}/{blob} exists with {len(body)} bytes, not {length}")
 
-    def write_pages(self, container: str, blob: str, offset: int, body: bytes) -> None:
+    def write_pages(self, container: str, blob: str, offset: int, body: bytes | memoryview) -> None:
         """Write whole pages: `offset` and size are multiples of 512, at most 4 MiB."""
         check_pages(offset, len(body))
         pages = self._blob(container, blob)
@@ -138,12 +139,34 @@ class MemoryPageBlobs:
 
     def read(self, container: str, blob: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`."""
-        pages = self._blob(container, blob)
-        if offset + length > len(pages):
-            raise Truncated(f"{container}/{blob}", want=offset + length, have=len(pages))
-        return bytes(pages[offset : offset + length])
+        return self.uncached(container, blob).read(offset, length)
+
+    def uncached(self, container: str, blob: str) -> "StoredBytes":
+        """Open a blob for reading."""
+        return StoredBytes(f"{container}/{blob}", self._blob(container, blob))
 
     def delete_container(self, container: str) -> None:
         """Remove a container and its blobs; nothing happens when it is not there."""
         check_container(container)
         self._containers.pop(container, None)
+
+
+class StoredBytes:
+    """A blob that is open for reading (`wain.storage.api.StoredBlob`)."""
+
+    def __init__(self, where: str, body: bytearray) -> None:
+        self.where = where
+        self.size = len(body)
+        self._body = body
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hold nothing."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`."""
+        if offset + length > len(self._body):
+            raise Truncated(self.where, want=offset + length, have=len(self._body))
+        return bytes(self._body[offset : offset + length])

@@ -20,13 +20,15 @@ from wain.storage.durable import (
     out_of_space,
     start_write_back,
     write_all,
+    write_past_cache,
     writing,
 )
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
-_EARLY_BYTES: Final = 4 * MIB
-"""After so many bytes the medium is set to work, so that the fsync at the end has little left to wait for."""
+LARGE_BYTES: Final = 4 * MIB
+"""A piece of this size goes past the page cache, if it is aligned. After so many bytes in smaller pieces the medium is
+set to work, so that the fsync at the end has little left to wait for."""
 
 
 class NewFile:
@@ -70,7 +72,7 @@ class NewFile:
         """Append bytes."""
         with writing(self._where):
             try:
-                write_all(self._fd, piece, self._end)
+                (write_past_cache if len(piece) >= LARGE_BYTES else write_all)(self._fd, piece, self._end)
             except OSError as error:
                 if error.errno in FULL:
                     need = self._end + len(piece)
@@ -78,7 +80,7 @@ class NewFile:
                     raise out_of_space(self._where, need, taken, self._fd) from error
                 raise
         self._end += len(piece)
-        if self._end - self._begun >= _EARLY_BYTES:
+        if self._end - self._begun >= LARGE_BYTES:
             start_write_back(self._fd, self._begun, self._end - self._begun)
             self._begun = self._end
 

@@ -7,7 +7,6 @@ The next pieces are read by threads while the caller works on the present one.
 
 import contextlib
 import errno
-import mmap
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from typing import Final, Self
 
 from wain.base.errors import TooLarge, Truncated
 from wain.base.sizes import BLOCK_BYTES, MIB
-from wain.storage.durable import reading
+from wain.storage.buffers import mapped
+from wain.storage.durable import NOT_DIRECT, reading
 
 PIECE_BYTES: Final = 8 * MIB
 """One read request: large enough that a rotating disk streams."""
@@ -46,11 +46,11 @@ class UncachedFile:
             try:
                 self._direct: int | None = os.open(name, flags | os.O_DIRECT, dir_fd=dirfd)
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                if error.errno not in NOT_DIRECT:
                     os.close(self._plain)
                     raise
                 self._direct = None
-        self._buffers = [mmap.mmap(-1, PIECE_BYTES) for _ in range(_AHEAD + 1)]
+        self._buffers = [mapped(PIECE_BYTES) for _ in range(_AHEAD + 1)]
         self._use_direct = self._direct is not None
         self._ahead = ThreadPoolExecutor(_AHEAD, thread_name_prefix="read-ahead")
 
@@ -107,7 +107,7 @@ class UncachedFile:
         def read(number: int) -> memoryview:
             start = starts[number]
             size = min(PIECE_BYTES, offset + length - start)
-            view = memoryview(self._buffers[number % len(self._buffers)])[:size]
+            view = self._buffers[number % len(self._buffers)][:size]
             self._fill(view, start)
             return view
 

@@ -3,6 +3,7 @@
 import pytest
 
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, falsely, stat
+from wain.agent import point_index
 from wain.agent.browse import PointView, split_path
 from wain.agent.point_packs import StillTravelling
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Missing, Refused
@@ -11,6 +12,12 @@ from wain.chunk.names import ChunkType
 from wain.keys.secret import Secret, restore_key
 from wain.pack.index import IndexTable, Location, encode_index
 from wain.tree.entry import Content, Entry, Kind
+
+
+@pytest.fixture(autouse=True, params=["a small index", "a large index"])
+def _index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "a large index":
+        monkeypatch.setattr(point_index, "IN_MEMORY_BYTES", 0)
 
 
 def small_tree(make: PointBuilder) -> list[Entry]:
@@ -155,11 +162,11 @@ def test_a_chunk_that_the_index_puts_elsewhere_is_found_in_the_packs_of_the_poin
     view = PointView(make.vault, RID, point, KEY, NAMER)
     chunk = NAMER.name(ChunkType.DATA, b"stored twice")
     elsewhere = [
-        (each, replace_pack(at) if each == chunk else at) for table in view._tables for each, at in table.items()
+        (each, replace_pack(at) if each == chunk else at) for table in view.index._tables for each, at in table.items()
     ]
-    view._tables = [IndexTable(encode_index(elsewhere))]
+    view.index._tables = [IndexTable(encode_index(elsewhere))]
     assert view.read_chunk(ChunkType.DATA, chunk) == b"stored twice"
-    assert list(view._rebuilt) == [chunk], "what the tables know is not remembered twice"
+    assert list(view.index._rebuilt) == [chunk], "what the tables know is not remembered twice"
     with pytest.raises(Missing):
         view.locate(ChunkId(b"n" * 32))
 

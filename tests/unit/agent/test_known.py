@@ -202,10 +202,23 @@ class TestTables:
         known.compact()
         assert self.counts(known) == [50]
         assert [known.pack_of(fake(n, 1).chunks[0].chunk) for n in range(1, 6)] == [fake(n, 1).id for n in range(1, 6)]
-        assert sorted(os.listdir(folder)) == ["00000006.idx", "00000006.packs"]
+        assert [os.path.splitext(one)[1] for one in sorted(os.listdir(folder))] == [".idx", ".packs"]
         again = KnownChunks(folder)
         assert self.counts(again) == [50]
         assert len(again.packs) == 5
+
+    def test_a_long_job_looks_through_few_tables(self, folder: Path) -> None:
+        known = self.with_tables(folder, 3, 10)
+        for number in range(3, 131):
+            keep(known, fake(number, 10))
+            known.spill()
+            assert known.table_count() <= 2 + 3 * 4
+        assert self.counts(known) == [3, 10, 640, 640]
+        assert known.note(0) is not None
+        assert known.note(1) is not None
+        assert all(known.pack_of(fake(n, 1).chunks[0].chunk) == fake(n, 1).id for n in range(1, 131))
+        again = KnownChunks(folder)
+        assert self.counts(again) == self.counts(known)
 
     def test_a_huge_old_table_is_never_merged_with_small_ones(self, folder: Path, monkeypatch) -> None:
         """A merged table has to be sent: the seed's must not travel over the wire because of a few small ones."""

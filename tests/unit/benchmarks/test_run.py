@@ -40,6 +40,20 @@ def test_a_peer_that_fails_is_left_out_by_name(
     assert "dd write, fsync" in seen.out
 
 
+def test_measurements_of_wain_alone_stand_in_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    also = ["--also", "index --chunks 2000", "--also", "memory 20"]
+    assert main(["media", *TINY, "--tools", "wain", *also, "--work", str(tmp_path), "--markdown", str(page)]) == 0
+    text = page.read_text()
+    assert "## `python -m benchmarks.index --chunks 2000`\n\n```\n2,000 chunks\nbuilt and saved" in text
+    assert "bytes a chunk" in text
+    assert "first backup" in text.partition("benchmarks.memory 20")[2]
+    assert "--also 'index --chunks 2000' --also 'memory 20'" in text
+    assert str(tmp_path) not in text
+    with pytest.raises(SystemExit):
+        main(["--also", "weather"])
+
+
 @pytest.mark.parametrize(("words", "known"), [(["medium"], "small, large"), (["--tools", "tape"], "wain, restic")])
 def test_unknown_names_are_refused_with_the_known_ones(words: list[str], known: str) -> None:
     with pytest.raises(SystemExit, match=f"unknown .*; known are {known}"):

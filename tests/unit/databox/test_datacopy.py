@@ -3,6 +3,7 @@
 import os
 import random
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -306,18 +307,21 @@ def test_a_device_that_goes_away_halts_the_copy(home: Path, device: Path, monkey
     databox = delivered(home, device)
     seal(device, PACKS)
     arrive(databox)
-    real = os.pread
     left = 6
 
-    def unplugged(fd: int, size: int, offset: int) -> bytes:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise OSError(5, "Input/output error")
-        return real(fd, size, offset)
+    def unplugged(real: Callable[..., object]) -> Callable[..., object]:
+        def read(*args: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(5, "Input/output error")
+            return real(*args)
+
+        return read
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", unplugged)
+        for name in ("pread", "preadv"):
+            patch.setattr(os, name, unplugged(getattr(os, name)))
         with pytest.raises(DeviceLost):
             copied(databox, device)
     assert copied(databox, device).stage is Stage.COMPLETED

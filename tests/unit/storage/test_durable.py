@@ -1,10 +1,12 @@
 import errno
+import fcntl
 import os
 
 import pytest
 
 from wain.base.errors import Corrupt, DeviceLost, Missing, OutOfSpace, Refused, WriteFailed
 from wain.storage import durable
+from wain.storage.buffers import mapped
 from wain.storage.durable import (
     ReadFailed,
     directory,
@@ -17,6 +19,7 @@ from wain.storage.durable import (
     write_all,
     write_atomic,
     write_error,
+    write_past_cache,
 )
 from wain.storage.new_file import NewFile, write_new, write_new_at
 
@@ -172,3 +175,73 @@ def test_the_file_system_syncs_and_knows_its_room(tmp_path):
         sync_file_system(fd)
         assert free_bytes(fd) > 0
         assert write_new_at(fd, "x", b"1")
+
+
+def test_aligned_bytes_are_written_past_the_cache_where_that_can_be(tmp_path, monkeypatch):
+    body = mapped(2 * 4096)
+    body[:] = bytes(range(256)) * 32
+    seen = []
+    real = os.pwrite
+
+    def pwrite(fd, piece, offset):
+        seen.append(bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT))
+        return real(fd, piece, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    direct = takes_direct(fd)
+    write_past_cache(fd, body, 4096)
+    assert seen == [direct]
+    assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
+    os.close(fd)
+    assert (tmp_path / "file").read_bytes() == bytes(4096) + bytes(body)
+
+
+def takes_direct(fd):
+    plain = fcntl.fcntl(fd, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETFL, plain | os.O_DIRECT)
+    except OSError:
+        return False
+    fcntl.fcntl(fd, fcntl.F_SETFL, plain)
+    return True
+
+
+@pytest.mark.parametrize(("length", "offset"), [(4096, 1), (4097, 4096), (1, 0), (0, 0)])
+def test_bytes_that_are_not_aligned_are_written_all_the_same(tmp_path, length, offset):
+    body = os.urandom(length)
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    write_past_cache(fd, body, offset)
+    os.close(fd)
+    assert (tmp_path / "file").read_bytes() == bytes(offset if length else 0) + body
+
+
+def test_a_file_system_that_refuses_to_write_past_the_cache_is_written_through_it(tmp_path, monkeypatch):
+    real = fcntl.fcntl
+
+    def refuse(fd, command, *rest):
+        if command == fcntl.F_SETFL and rest[0] & os.O_DIRECT:
+            raise os_error(errno.EINVAL)
+        return real(fd, command, *rest)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    write_past_cache(fd, b"x" * 4096, 0)
+    os.close(fd)
+    assert (tmp_path / "file").read_bytes() == b"x" * 4096
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_what_fails_past_the_cache_is_not_tried_again(tmp_path, monkeypatch, number):
+    calls = []
+
+    def fail(*_):
+        calls.append(1)
+        raise os_error(number)
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        write_past_cache(fd, b"x" * 4096, 0)
+    os.close(fd)
+    assert len(calls) == 1

@@ -1,0 +1,1 @@
+"""Applications, certificates, tokens, roles: what Entra and Microsoft Graph are on Azure, for `wain serve`."""

@@ -1,0 +1,5 @@
+"""The served directory."""
+
+from unit.identity.fixtures import served
+
+__all__ = ["served"]
