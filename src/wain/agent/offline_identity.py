@@ -8,6 +8,7 @@ came of it.
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from wain.agent.certificates import Certificates, OwnCertificate, normal_thumbpr
 from wain.agent.offline_record import Binding, OfflineRecord
 from wain.agent.ui_log import FAILED, UiLog
 from wain.base.errors import Corrupt, Missing, Refused, RemoteError, WainError
-from wain.wire.calls import Changed, Declined
+from wain.wire.calls import Changed, Declined, NotThere
 from wain.wire.graph import Graph, Person, RemoteApplication, new_entry
 
 NAME: Final = "AzureOfflineBackup_"
@@ -112,7 +113,9 @@ class OfflineIdentity:
         application = self.add(graph, found.object_id, certificate.der, certificate.name, frozenset(ended))
         principal = graph.ensure_principal(application.app_id)
         key_id = next(key.key_id for key in application.keys if key.thumbprint == certificate.thumbprint)
-        binding = Binding(certificate.thumbprint, application.object_id, application.app_id, key_id)
+        known = record.bindings.get(person.object_id, Binding(""))
+        ids = (application.object_id, application.app_id, key_id)
+        binding = Binding(certificate.thumbprint, *ids, known.replaced_key_id)
         self.remember(record.bound(person.object_id, binding))
         return Standing(person, application, principal, certificate)
 
@@ -226,11 +229,16 @@ class OfflineIdentity:
         old, binding = self._bound(user)
         if not old.is_valid(self._clock()):
             raise Refused(f"{old.name} has expired, so it proves nothing", "Sign in with `wain identity setup`.")
+        graph = sign_in(old)
+        if binding.replaced_key_id:  # Its removal was cut off.
+            self._remove(graph, binding.replaced_key_id, old, binding)
         new = self.certificates.make(self._clock())
-        added = sign_in(old).add_key(binding.object_id, new_entry(new.der, new.name), self._proof(old, binding))
+        added = graph.add_key(binding.object_id, new_entry(new.der, new.name), self._proof(old, binding))
         graph = self._patiently(sign_in, new)
-        self.remember(self.record().bound(user, replace(binding, thumbprint=new.thumbprint, key_id=added.key_id)))
-        graph.remove_key(binding.object_id, binding.key_id, self._proof(new, binding))
+        fresh = replace(binding, thumbprint=new.thumbprint, key_id=added.key_id, replaced_key_id=binding.key_id)
+        self.remember(self.record().bound(user, fresh))
+        self._remove(graph, binding.key_id, new, fresh)
+        self.remember(self.record().bound(user, replace(fresh, replaced_key_id="")))
         self.certificates.remove(old)
         self.log.write(self._clock(), f"Certificate {new.name} has replaced {old.name}.")
         return new
@@ -243,11 +251,20 @@ class OfflineIdentity:
         """
         with offline_record.exclusive(self._agent):
             old, binding = self._bound(user)
-            sign_in(old).remove_key(binding.object_id, binding.key_id, self._proof(old, binding))
+            graph = sign_in(old)
+            for key_id in filter(
+                None, (binding.replaced_key_id, binding.key_id)
+            ):  # The one that is the proof goes last.
+                self._remove(graph, key_id, old, binding)
             self.certificates.remove(old)
             self.remember(self.record().unbound(user))
         self.log.write(self._clock(), f"Certificate {old.name} was revoked.")
         return old
+
+    def _remove(self, graph: Graph, key_id: str, by: OwnCertificate, binding: Binding) -> None:
+        """Take a key of this server off the application; one that is gone already is gone."""
+        with suppress(NotThere):
+            graph.remove_key(binding.object_id, key_id, self._proof(by, binding))
 
     def _patiently(self, sign_in: ServerSignIn, certificate: OwnCertificate) -> Graph:
         """Sign in with a certificate that was just added: a directory of many machines may not know it at once."""

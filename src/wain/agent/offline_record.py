@@ -20,6 +20,7 @@ FILE: Final = "identity.json"
 LOCK: Final = "identity.lock"
 THUMBPRINT: Final = "AzureADAppCertThumbprint_"
 FILE_CAP: Final = 256 * 1024
+_NAMES: Final = ("objectId", "appId", "keyId", "replacedKeyId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Binding:
     object_id: str = ""
     app_id: str = ""
     key_id: str = ""
+    replaced_key_id: str = ""
+    """The key before it, while its removal is not known to have worked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def _encode(record: OfflineRecord) -> dict[str, Any]:
     for user, one in sorted(record.bindings.items()):
         body[THUMBPRINT + user] = one.thumbprint
     body["applications"] = {
-        user: {"objectId": one.object_id, "appId": one.app_id, "keyId": one.key_id}
+        user: dict(zip(_NAMES, (one.object_id, one.app_id, one.key_id, one.replaced_key_id), strict=True))
         for user, one in sorted(record.bindings.items())
     }
     return body
@@ -136,8 +139,7 @@ def _decode(body: Mapping[str, Any]) -> OfflineRecord:
         if name.startswith(THUMBPRINT):
             user = name.removeprefix(THUMBPRINT)
             known = applications.get(user, {})
-            names = ("objectId", "appId", "keyId")
-            bindings[user] = Binding(str(thumbprint), *(str(known.get(each, "")) for each in names))
+            bindings[user] = Binding(str(thumbprint), *(str(known.get(each, "")) for each in _NAMES))
     return OfflineRecord(
         Services(*(str(services[name]) for name in ("authority", "tenant", "graph", "arm", "caFile")))
         if services

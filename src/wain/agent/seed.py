@@ -4,7 +4,6 @@ What to do when is decided in `wain.job.seeding`; here it is done. Each step can
 the device, not the agent's memory, says what is on it.
 """
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from wain.base.ids import UUID_BYTES, DeviceId, PackId, PointId, SeedId
 from wain.base.progress import Progress
 from wain.device.find import DeviceRoot, detect, mount_points
 from wain.device.seal import Seal, encode_seal, seal_hash
+from wain.device.share import resolve
 from wain.device.target import DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.job.seeding import SeedState
@@ -106,7 +106,7 @@ def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Calla
     writer = DeviceWriter.open(target, clock)
     try:
         if seed.state is SeedState.PLANNED:
-            begun = replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=os.path.abspath(plan.root))
+            begun = replace(seed, state=SeedState.WRITING, device=writer.device.hex(), root=str(resolve(plan.root)))
             work.home.save_seed(begun)
     except BaseException:
         writer.close()  # Else nobody could open the device again while this process lives.

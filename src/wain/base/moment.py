@@ -11,6 +11,11 @@ def to_ns(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
+def to_iso(moment: datetime) -> str:
+    """Return an aware UTC moment as services write it: `2026-03-01T12:00:00Z` (RFC 3339)."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 def from_ns(count: int) -> datetime:
     """Return the UTC moment `count` nanoseconds after 1970, cut to the microsecond.
 

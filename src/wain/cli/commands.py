@@ -17,6 +17,7 @@ from wain.cli import (
     policy,
     register,
     search,
+    serve,
     vaults,
     verify,
 )
@@ -50,6 +51,7 @@ def build() -> typer.Typer:
     app.add_typer(devices.app, name="device")
     app.add_typer(vaults.app, name="vault")
     app.add_typer(identity.app, name="identity")
+    app.command()(serve.serve)
     app.command()(inspect.inspect)
     return app
 

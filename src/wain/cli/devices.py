@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wain.base.errors import Refused
 from wain.base.sizes import format_bytes
-from wain.cli import render
+from wain.cli import locking, render
+from wain.cli.locking import LockedOrder, PasskeyFile, format_device, locked_now
 from wain.cli.options import DataBox, Json, Vault
 from wain.cli.parts import Parts
 from wain.cli.progress import open_progress
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from wain.device.label import Label
     from wain.vault.service import Vault as OpenVault
 
-app = typer.Typer(help="Devices: prepare, detect, look into, verify, erase.", no_args_is_help=True)
+app = typer.Typer(help="Devices: prepare, detect, unlock, look into, verify, erase.", no_args_is_help=True)
+app.command()(locking.unlock)
+app.command()(locking.lock)
 
 _Order = Annotated[str, typer.Argument(metavar="ORDER", help="The order the device belongs to.")]
 _Path = Annotated[str, typer.Argument(metavar="PATH", help="The device's root, which holds PageBlob.")]
@@ -28,33 +32,55 @@ _Path = Annotated[str, typer.Argument(metavar="PATH", help="The device's root, w
 def prepare(
     context: typer.Context,
     order: _Order,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The empty, mounted device, or an empty directory.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The empty, mounted device; with --lock a block device or image file.")
+    ],
     serial: Annotated[str, typer.Option(help="Its serial number. Default: one is made up.")] = "",
+    lock: Annotated[str, typer.Option(metavar="luks", help="Format PATH so that only the passkey opens it.")] = "",
+    passkey_file: PasskeyFile = "",
+    overwrite: Annotated[
+        str, typer.Option(metavar="PATH|SERIAL", help="Format it though it is not blank: its path or serial number.")
+    ] = "",
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
     """Prepare an empty device for an order: PageBlob and a label. The order becomes DevicePrepared."""
-    label = Parts.of(context).databox_knowing(order, databox).prepare_device(order, Path(path), serial)
+    parts = Parts.of(context)
+    service = parts.databox_knowing(order, databox)
+    root = Path(path)
+    if lock:
+        root = format_device(
+            parts, LockedOrder(order, parts.databox_path(databox), lock, passkey_file), root, overwrite
+        )
+    elif passkey_file or overwrite:
+        raise Refused("a passkey locks nothing without --lock", "Add --lock luks, or leave the passkey out.")
+    label = service.prepare_device(order, root, serial)
     if json:
-        render.emit_json(_label_json(label))
+        render.emit_json(_label_json(label) | {"path": str(root)})
     else:
-        render.facts(_label_facts(label))
+        render.facts([*_label_facts(label), ("path", str(root))])
 
 
 @app.command()
-def detect(json: Json = False) -> None:
-    """List the attached devices."""
+def detect(context: typer.Context, json: Json = False) -> None:
+    """List the attached devices, and those that are locked."""
     from wain.device.find import detect as find
     from wain.device.find import mount_points
 
     found = find(mount_points())
+    locked = locked_now(Parts.of(context))
     if json:
-        render.emit_json(
-            [{"path": str(root.path), "label": _label_json(root.label) if root.label else None} for root in found]
-        )
+        rows_json = [
+            {"path": str(root.path), "label": _label_json(root.label) if root.label else None} for root in found
+        ]
+        render.emit_json([*rows_json, *({"path": path, "locked": kind, "label": None} for path, kind in locked)])
+        return
+    for path, kind in locked:
+        render.say(f"{path} is locked with {kind}. Open it with `wain device unlock {path}`.")
+    if not found and not locked:
+        render.say("No attached device holds PageBlob. A path can be given with `wain policy set --device PATH`.")
         return
     if not found:
-        render.say("No attached device holds PageBlob. A path can be given with `wain policy set --device PATH`.")
         return
     rows = [
         (str(root.path), root.label.order if root.label else "-", root.label.serial if root.label else "-")

@@ -166,12 +166,16 @@ class _Road:
 
     def _checked_device(self, before: "Policy | None") -> str | None:
         from wain.device.find import check_root
+        from wain.device.share import caution, check_writable, is_unc
 
         if self._device is None:
             return before.device if before else None
-        path = os.path.abspath(self._device)
-        check_root(path)
-        return path
+        root = check_root(self._device)
+        check_writable(root.pageblob)
+        if warning := caution(root.path):
+            typer.echo(warning, err=True)
+        # A share keeps its name: it may be mounted elsewhere the next time.
+        return self._device if is_unc(self._device) else os.path.abspath(self._device)
 
 
 def _parsed(schedule: str | None, retention: str | None, max_file_size: str | None) -> dict[str, Any]:

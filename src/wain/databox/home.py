@@ -5,6 +5,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from wain.storage.blobs import DirectoryPageBlobs
 from wain.storage.durable import fsync_dir, make_dirs, reading, write_all, writing
 
 _BUFFER_BYTES: Final = 1 << 20
+_TRIES: Final = 5
+_TRY_SECONDS: Final = 0.02
 
 
 class Home:
@@ -55,12 +58,19 @@ class Home:
         with writing(str(self._locks)):
             fd = os.open(self._locks / order, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(fd, _TRIES):
                 hint = "Wait until it has ended, or end it; it can be resumed."
-                raise Refused(f"another process is working on the device of order {order}", hint) from None
+                raise Refused(f"another process is working on the device of order {order}", hint)
             yield
+        finally:
+            os.close(fd)
+
+    def is_worked_on(self, order: str) -> bool:
+        """Tell whether a process works on the device of an order. Looking takes the lock for an instant."""
+        with writing(str(self._locks)):
+            fd = os.open(self._locks / order, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return not _locked(fd, 1)
         finally:
             os.close(fd)
 
@@ -83,6 +93,19 @@ class Home:
         path = self.logs / name
         with reading(str(path)):
             return path.read_bytes() if path.exists() else None
+
+
+def _locked(fd: int, tries: int) -> bool:
+    """Lock a file, and tell whether that worked. Who only looks whether somebody works is gone by the next try."""
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left:
+                time.sleep(_TRY_SECONDS)
+        else:
+            return True
+    return False
 
 
 def _write_lines(fd: int, lines: Iterable[str]) -> bytes:

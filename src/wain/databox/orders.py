@@ -17,10 +17,10 @@ from wain.base.ids import DeviceId
 from wain.base.moment import from_ns, to_ns
 from wain.databox.catalog import Catalog
 from wain.databox.custody import Book, Step
-from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, STAGES
+from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, REQUESTS, STAGES
 from wain.order import order as rules_of_stages
 from wain.order.custody import NO_RECORD, Event
-from wain.order.order import FINISHED, AccountKind, Order, Stage, StageTime
+from wain.order.order import FINISHED, LOCAL_GROUP, AccountKind, Order, Stage, StageTime
 from wain.order.rules import check_account_kind, check_name
 from wain.order.sku import SKUS, Sku, find_sku
 from wain.storage.api import AzureAccount
@@ -71,6 +71,9 @@ class OrderRequest:
     account: str
     subscription: str
     region: str
+    resource_group: str = LOCAL_GROUP
+    words: str = "{}"
+    """What else the customer said, as a JSON object: contact, shipping address (`wire.arm_jobs`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,10 @@ class Orders:
         """Return the kind of device that was ordered."""
         return find_sku(order.sku, self._skus)
 
+    def skus(self) -> Mapping[str, Sku]:
+        """Return the kinds of device that can be ordered, by name."""
+        return {**SKUS, **self._skus}
+
     def create(self, request: OrderRequest) -> Order:
         """Order a device. The same request again returns the order there is, wherever it has got to.
 
@@ -163,7 +170,7 @@ class Orders:
             found = rows.row(f"{ORDERS.selection} WHERE name = :name", name=request.name)
             if found is None:
                 self._insert(rows, request)
-            elif _request(found) != request:
+            elif _request(rows, found) != request:
                 raise Refused(f"there is an order {request.name} already, for something else", "Choose another name.")
             return self.held(rows, request.name).order
 
@@ -179,6 +186,9 @@ class Orders:
         key = rows.value("SELECT id FROM orders WHERE name = :name", name=request.name)
         first = {"order_id": key, "number": 0, "stage": Stage.DEVICE_ORDERED.value, "at_ns": to_ns(self._clock())}
         rows.execute(STAGES.insertion(), first)
+        group, words = request.resource_group, request.words
+        said = REQUESTS.filled(order_id=key, resource_group=group, first_words=words, words=words, version=1)
+        rows.execute(REQUESTS.insertion(), said)
 
     def all(self) -> list[Order]:
         """Return every order, oldest first."""
@@ -226,6 +236,7 @@ class Orders:
             region=row.region,
             device=device if prepared else None,
             history=history,
+            resource_group=_said(rows, row.id)[0],
         )
         return Held(row.id, order, row.serial, row.root, row.cancel_reason, device)
 
@@ -258,11 +269,15 @@ class Orders:
         if not reason.strip():
             raise Refused("cancelling an order needs a reason", "Say why; Azure asks for it too.")
         with self._catalog.writing() as rows:
-            held = self.held(rows, name)
-            if held.order.stage is not Stage.CANCELLED:
-                self.move(rows, held, Stage.CANCELLED)
-                rows.change("UPDATE orders SET cancel_reason = :reason WHERE id = :id", id=held.id, reason=reason)
+            self.cancel_within(rows, name, reason)
             return self.held(rows, name).order
+
+    def cancel_within(self, rows: Connection, name: str, reason: str) -> None:
+        """Cancel an order inside a transaction; errors as of `cancel`."""
+        held = self.held(rows, name)
+        if held.order.stage is not Stage.CANCELLED:
+            self.move(rows, held, Stage.CANCELLED)
+            rows.change("UPDATE orders SET cancel_reason = :reason WHERE id = :id", id=held.id, reason=reason)
 
     def move(self, rows: Connection, held: Held, stage: Stage, detail_hash: bytes = NO_RECORD) -> None:
         """Move an order, inside a transaction, and sign the custody record that belongs to the stage.
@@ -293,5 +308,11 @@ def _account(rows: Connection, row: Any) -> Account:
     return Account(row.name, AccountKind(row.kind), row.region, from_ns(row.created_ns), azure)
 
 
-def _request(row: Any) -> OrderRequest:
-    return OrderRequest(row.name, row.sku, row.account, row.subscription, row.region)
+def _said(rows: Connection, order: int) -> tuple[str, str]:
+    """Return the resource group and the words of an order; one made before there were groups has neither."""
+    row = rows.row("SELECT resource_group, first_words FROM requests WHERE order_id = :id", id=order)
+    return (LOCAL_GROUP, "{}") if row is None else (row.resource_group, row.first_words)
+
+
+def _request(rows: Connection, row: Any) -> OrderRequest:
+    return OrderRequest(row.name, row.sku, row.account, row.subscription, row.region, *_said(rows, row.id))

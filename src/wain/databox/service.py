@@ -19,6 +19,7 @@ from wain.databox.custody import Book, service_key
 from wain.databox.datacopy import CopyReport
 from wain.databox.erase import EraseRequest, Erasure, ImportProof, Proofs
 from wain.databox.home import Home, Parts
+from wain.databox.jobs import Jobs
 from wain.databox.orders import Account, Clock, OrderRequest, Orders
 from wain.databox.prepare import Blank
 from wain.device.label import Label
@@ -144,6 +145,10 @@ class DataBox:
     def cancel(self, name: str, reason: str) -> Order:
         """Cancel an order (see `Orders.cancel`)."""
         return self._orders.cancel(name, reason)
+
+    def jobs(self) -> Jobs:
+        """Return the orders as the ARM wire asks for them."""
+        return Jobs(self._parts)
 
     # Devices.
 

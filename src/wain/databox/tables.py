@@ -7,7 +7,7 @@ from typing import Final
 
 from wain.storage.sql import Table
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Kept in `PRAGMA user_version`; a catalog with a higher number is refused, never guessed at."""
 
 _DEFINITIONS: list[str] = []
@@ -144,8 +144,26 @@ AZURE: Final = _table(
 )
 """Accounts that lie in Azure: where, and the path of the file with the secret, never the secret."""
 
+REQUESTS: Final = _table(
+    "requests",
+    {
+        "order_id": "INTEGER NOT NULL PRIMARY KEY REFERENCES orders (id)",
+        "resource_group": "TEXT NOT NULL",
+        "first_words": "TEXT NOT NULL",
+        "words": "TEXT NOT NULL",
+        "version": "BIGINT NOT NULL",
+        "deleted_ns": "BIGINT",
+        "pickup": "TEXT",
+        "package": "TEXT",
+        "mitigation": "TEXT",
+    },
+)
+"""What the customer said about an order, as JSON (contact, address, ...); `version` counts changes and is the ETag.
+`first_words` are those of the order itself: they decide whether a repeated order is the same one.
+A deleted order is no longer shown on the wire; its stages and its custody stay. Orders of version 2 have no row."""
+
 DEFINITIONS: Final = tuple(_DEFINITIONS)
 """What makes all tables of this version."""
 
-UPGRADES: Final = {1: (_DEFINITIONS[-1],)}
+UPGRADES: Final = {1: (_DEFINITIONS[-2],), 2: (_DEFINITIONS[-1],)}
 """What makes the tables of the next version from those of this one."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from wain.base.errors import Refused, WainError
 from wain.device.label import LABEL_FILE, MAX_LABEL_BYTES, Label, decode_label
+from wain.device.share import check_answers, resolve
 from wain.pageblob.names import PAGE_BLOB_DIR
 from wain.storage.durable import reading
 
@@ -67,13 +68,15 @@ def read_label(root: Path) -> Label | None:
 
 
 def check_root(path: str | Path) -> DeviceRoot:
-    """Return the device at `path`: its root, its `PageBlob` directory, or a `<account>_PageBlob` share.
+    """Return the device at `path`: its root, its `PageBlob` directory, or a `<account>_PageBlob` share; UNC names too.
 
     Raises:
-        Refused: says what is there instead and what to do.
+        Refused: says what is there instead and what to do; also when this account cannot reach it, and why.
+        DeviceLost, ShareSilent: it is mounted, and what it was mounted from is gone or does not answer.
         DataError: the device has a label and it is damaged.
     """
-    here = Path(os.path.abspath(path))
+    here = resolve(path)
+    check_answers(here)
     with reading(str(here)):
         if not _is_directory(here, follow=True):
             hint = "Connect and unlock the device, or correct the path."

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from wain.base.errors import DeviceLost, OutOfSpace, Refused, WainError
@@ -19,6 +19,21 @@ from wain.storage.uncached import UncachedFile
 _LOST: Final = GONE | {errno.EROFS, errno.ESTALE}
 """The device is away, or its file system gave up after an error and went read-only."""
 _SYS_BLOCK: Final = "/sys/dev/block"
+
+
+class _DeviceFile(UncachedFile):
+    """A file that tells a device that went away from a damaged one. `lost` raises when it went away."""
+
+    def __init__(self, name: str, where: str, dirfd: int, lost: Callable[[OSError], None]) -> None:
+        self._lost = lost
+        super().__init__(name, where, dirfd)
+
+    def _read_some(self, view: memoryview, offset: int) -> int:
+        try:
+            return super()._read_some(view, offset)
+        except OSError as error:
+            self._lost(error)
+            raise
 
 
 class Medium:
@@ -89,6 +104,8 @@ class Medium:
         try:
             if error.errno == errno.EIO and self._top >= 0:
                 os.utime(self._top)  # The directory above: a bad sector under a file does not touch it.
+                if self._node is None:
+                    os.listdir(self._top)  # A share: what is kept in a cache here tells nothing about the server.
         except OSError as probe:
             return probe.errno in _LOST | {errno.EIO}
         return False
@@ -141,8 +158,23 @@ class Medium:
             os.close(fd)
 
     def uncached(self, name: str) -> UncachedFile:
-        """Open a blob for reading from the medium. Raises: as `UncachedFile`."""
-        return UncachedFile(name, f"{name} on the device at {self.where}", self.dirfd)
+        """Open a blob for reading from the medium. Raises: as `UncachedFile`; `DeviceLost` when all of it is gone."""
+        where = f"{name} on the device at {self.where}"
+        try:
+            return _DeviceFile(name, where, self.dirfd, self._lost)
+        except WainError as error:
+            if isinstance(error.__cause__, OSError):
+                self._lost(error.__cause__)
+            raise
+
+    def _lost(self, error: OSError) -> None:
+        """Return when only one file is affected by a failed read.
+
+        Raises:
+            DeviceLost: the whole device is away: nothing on it is damaged.
+        """
+        if self._is_gone(error):
+            raise DeviceLost(self.where) from error
 
     def write_small(self, name: str, body: bytes) -> None:
         """Make or replace a small blob, whole and durable.

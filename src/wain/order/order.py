@@ -75,6 +75,10 @@ class StageTime:
     at: datetime
 
 
+LOCAL_GROUP: Final = "local"
+"""The resource group of an order whose maker named none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One Data Box order. `history` runs from the first stage to the present one."""
@@ -89,6 +93,7 @@ class Order:
     device: DeviceId | None
     """Set when the device is prepared."""
     history: tuple[StageTime, ...]
+    resource_group: str = LOCAL_GROUP
 
     @property
     def stage(self) -> Stage:

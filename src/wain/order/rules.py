@@ -5,10 +5,19 @@ from collections.abc import Iterable
 from typing import Final
 
 from wain.base.errors import Refused
-from wain.order.order import AccountKind, Order, Stage
+from wain.order.order import DEAD, FINISHED, MOVES, AccountKind, Order, Stage
 
 PAGE_BLOB_KINDS: Final = frozenset({AccountKind.STORAGE_V2, AccountKind.STORAGE})
 """Kinds of storage account that hold page blobs (azure.md 2.1)."""
+
+DELETABLE: Final = FINISHED | DEAD
+"""Stages in which an order may be deleted: finished or cancelled (azure.md 3.2)."""
+
+ADDRESS_EDITABLE: Final = frozenset({Stage.DEVICE_ORDERED, Stage.DEVICE_PREPARED})
+"""Stages in which the shipping address may change: until the device is dispatched (azure.md 3.2)."""
+
+RETURNABLE: Final = frozenset({Stage.DELIVERED})
+"""Stages in which a customer has the device, so that its way back can be arranged."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{1,22}[A-Za-z0-9]")
 
@@ -27,6 +36,11 @@ def check_name(name: str) -> None:
     if not is_name(name):
         reason = f"{name!r} cannot be the name of an order"
         raise Refused(reason, "Use 3 to 24 letters, digits and hyphens; start and end with a letter or digit.")
+
+
+def is_cancellable(stage: Stage) -> bool:
+    """Tell whether an order may be cancelled: only before its device is prepared (azure.md 3.2)."""
+    return Stage.CANCELLED in MOVES.get(stage, frozenset())
 
 
 def check_account_kind(kind: AccountKind) -> None:

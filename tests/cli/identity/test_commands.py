@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.conftest import Wain
 from unit.identity.running import home_of, run, signed_in
 from unit.identity.serving import Served, now
 from wain.cli.directory import add_user
@@ -29,28 +30,25 @@ def user(served: Served) -> str:
     return name
 
 
-def test_people_and_roles(tmp_path: Path, password: str) -> None:
+def test_people_and_roles(wain: Wain, tmp_path: Path, password: str) -> None:
     home = tmp_path / "home"
-    (added,) = run(home, "identity", "user", "add", "Ada@example.org", "--password-file", password, "--json").json()
+    (added,) = wain("identity", "user", "add", "Ada@example.org", "--password-file", password, "--json").json()
     assert added["name"] == "ada@example.org"
-    run(home, "identity", "role", "grant", "ada@example.org", "owner", "--scope", "/subscriptions/S")
-    (held,) = run(home, "identity", "role", "list", "--json").json()
+    wain("identity", "role", "grant", "ada@example.org", "owner", "--scope", "/subscriptions/S")
+    (held,) = wain("identity", "role", "list", "--json").json()
     assert (held["name"], held["role"], held["scope"]) == ("ada@example.org", "Owner", "/subscriptions/S")
-    assert "Owner" in run(home, "identity", "role", "list").out
-    run(home, "identity", "role", "revoke", "ada@example.org", "Owner", "--scope", "/subscriptions/s/")
-    assert run(home, "identity", "role", "list", "--json").json() == []
-    assert (
-        "is not Owner"
-        in run(home, "identity", "role", "revoke", "ada@example.org", "Owner", "--scope", "/", code=1).err
-    )
-    run(home, "identity", "user", "disable", "ada@example.org")
-    assert run(home, "identity", "user", "list", "--json").json()[0]["enabled"] is False
-    run(home, "identity", "user", "enable", "ada@example.org")
+    assert "Owner" in wain("identity", "role", "list").out
+    wain("identity", "role", "revoke", "ada@example.org", "Owner", "--scope", "/subscriptions/s/")
+    assert wain("identity", "role", "list", "--json").json() == []
+    assert "is not Owner" in wain("identity", "role", "revoke", "ada@example.org", "Owner", "--scope", "/", code=1).err
+    wain("identity", "user", "disable", "ada@example.org")
+    assert wain("identity", "user", "list", "--json").json()[0]["enabled"] is False
+    wain("identity", "user", "enable", "ada@example.org")
     with Identity.open(home / "identity", NOWHERE, now) as identity:
         assert identity.users.signed_in("ada@example.org", PASSWORD)
     other = tmp_path / "other"
     other.write_text("another sentence, long enough")
-    run(home, "identity", "user", "password", "ada@example.org", "--password-file", str(other))
+    wain("identity", "user", "password", "ada@example.org", "--password-file", str(other))
     with Identity.open(home / "identity", NOWHERE, now) as identity:
         assert not identity.users.signed_in("ada@example.org", PASSWORD)
 
@@ -68,14 +66,14 @@ def test_a_password_comes_from_a_terminal_or_a_file_only(tmp_path: Path) -> None
     )
 
 
-def test_signing_keys_are_rotated_by_hand(tmp_path: Path) -> None:
-    run(tmp_path, "identity", "key", "rotate")
-    run(tmp_path, "identity", "key", "rotate")
-    newest, oldest = run(tmp_path, "identity", "key", "list", "--json").json()
+def test_signing_keys_are_rotated_by_hand(wain: Wain, tmp_path: Path) -> None:
+    wain("identity", "key", "rotate")
+    wain("identity", "key", "rotate")
+    newest, oldest = wain("identity", "key", "list", "--json").json()
     assert newest["retiredAt"] is None
     assert oldest["retiredAt"]
-    for name in os.listdir(tmp_path / "identity" / "signing"):
-        assert stat.S_IMODE((tmp_path / "identity" / "signing" / name).stat().st_mode) == 0o600
+    for name in os.listdir(tmp_path / "home" / "identity" / "signing"):
+        assert stat.S_IMODE((tmp_path / "home" / "identity" / "signing" / name).stat().st_mode) == 0o600
 
 
 def test_s25_s64_setup_asks_for_an_owner_and_grants_the_application_its_role(

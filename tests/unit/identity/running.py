@@ -13,7 +13,7 @@ from unit.identity.people import sign_in_on_the_page
 from unit.identity.serving import Served, now
 from wain.agent.offline_identity import OfflineIdentity
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 
 @dataclass(frozen=True)

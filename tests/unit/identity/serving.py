@@ -17,7 +17,7 @@ from unit.identity.certs import write_tls
 from wain.identity.service import Identity
 
 TESTS = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 
 def now() -> datetime:

@@ -203,6 +203,8 @@ def test_a_renewal_that_is_cut_off_leaves_a_certificate_that_works(
     assert one.record().bindings[user].thumbprint == new.thumbprint
     assert can_sign_in(served, one, user)
     assert can_sign_in(served, other, user)
+    if call == "remove_key":  # What was not removed then is removed now.
+        assert len(keys_of(served, somebody)) == 2
 
 
 def test_two_commands_do_not_change_the_record_together(served: Served, somebody: str, tmp_path: Path) -> None:
