@@ -40,7 +40,7 @@ class Listing(NamedTuple):
     faults: list[Fault]
     stat: os.stat_result
     still: bool
-    """False when it changed again and again: names may be missing."""
+    """False when it changed during the last listing, too: names may be missing."""
 
 
 Scan = Callable[[int, list[Fault]], list[Found]]
@@ -58,21 +58,24 @@ def list_still(fd: int, stat: os.stat_result, scan: Scan) -> Listing:
     found = scan(fd, faults)
     before, stat = stat, os.fstat(fd)
     for _ in range(LISTINGS - 1):
-        if _stood_still(before, stat, started):
-            return Listing(found, faults, stat, still=True)
+        if _same(before, stat) and not _recent(stat, started):
+            break
         time.sleep(STILL_NS / 10**9)
         faults = []
         before, started = os.fstat(fd), time.time_ns()
         found = _combine(fd, found, _scan_anew(fd, scan, faults), faults)
         stat = os.fstat(fd)
-    return Listing(found, faults, stat, _stood_still(before, stat, started))
+    return Listing(found, faults, stat, _same(before, stat))
 
 
-def _stood_still(before: os.stat_result, after: os.stat_result, started: int) -> bool:
-    """Say whether nothing can have changed in a directory between two looks at it, the first of them at `started`."""
-    same = before.st_ctime_ns == after.st_ctime_ns and before.st_mtime_ns == after.st_mtime_ns
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return before.st_ctime_ns == after.st_ctime_ns and before.st_mtime_ns == after.st_mtime_ns
+
+
+def _recent(stat: os.stat_result, started: int) -> bool:
+    """Say whether the last change may have a twin, after `started`, that left no trace in the times."""
     # A ctime from the future is a server's clock, or one that was set back: it tells nothing.
-    return same and abs(started - after.st_ctime_ns) >= STILL_NS
+    return abs(started - stat.st_ctime_ns) < STILL_NS
 
 
 def _scan_anew(fd: int, scan: Scan, faults: list[Fault]) -> list[Found]:

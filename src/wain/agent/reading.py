@@ -158,10 +158,10 @@ class FileReader:
         at = 0
         try:
             while at < size:
-                start = self._next_data(at, size)
+                start = self._seek(at, os.SEEK_DATA, size)
                 if start >= size:
                     break
-                at = min(os.lseek(self._fd, start, os.SEEK_HOLE), size)
+                at = min(self._seek(start, os.SEEK_HOLE, size), size)
                 if at <= start:
                     return ()  # A file system that contradicts itself; all of it is read.
                 found.append((start, at - start))
@@ -173,9 +173,10 @@ class FileReader:
             raise SourceError(words(error)) from None
         return tidy_extents(found, size)
 
-    def _next_data(self, at: int, size: int) -> int:
+    def _seek(self, at: int, whence: int, size: int) -> int:
+        """Return where the next data or hole begins; `size` behind the end of the file, which may have moved."""
         try:
-            return os.lseek(self._fd, at, os.SEEK_DATA)
+            return os.lseek(self._fd, at, whence)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return size

@@ -213,8 +213,11 @@ class TreeBackup:
         self._item_done()
         if encoded is None:
             return None
-        kind, size = kind_and_size(encoded)  # It may have become something else since it was listed.
-        if kind == Kind.FILE:
+        size = stat.st_size
+        if old is None:  # It may have become something else since it was listed.
+            kind, size = kind_and_size(encoded)
+            regular = kind == Kind.FILE
+        if regular:
             self.tally.files += 1
             self.tally.source_bytes += size
         else:

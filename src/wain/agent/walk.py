@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from wain.agent.listing import LISTINGS, Fault, Found, list_still
+from wain.agent.listing import Fault, Found, list_still
 from wain.agent.view import LIVE, OPEN_DIRECTORY, View
 from wain.job.job import Problem
 from wain.policy.exclusion import Exclusions
@@ -189,7 +189,7 @@ class Walk:
         for fault in listing.faults:
             self.report(_problem(here.path, fault))
         if not listing.still:
-            self.report(Problem(here.path, f"{LISTINGS} times it changed while being listed; names may be missing"))
+            self.report(Problem(here.path, "it changed all the time while it was listed: a name may be missing"))
         picks = self._picks.get(here.path)
         if picks:
             self._check_picks(here.path, {one.name: one.stat for one in listing.found if one.name in picks})

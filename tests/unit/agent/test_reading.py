@@ -130,6 +130,24 @@ def test_a_file_system_that_knows_no_holes(folder: tuple[Path, int], monkeypatch
         assert whole(reader) == path.read_bytes()
 
 
+def test_a_sparse_file_cut_while_its_holes_are_looked_for_is_read(folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder[0] / "sparse"
+    sparse(path, 3 * MIB, (0, b"first"), (2 * MIB, b"second"))
+    real = os.lseek
+
+    def lseek(fd: int, offset: int, how: int) -> int:
+        if offset >= MIB and how == os.SEEK_HOLE:
+            os.truncate(path, MIB)
+        return real(fd, offset, how)
+
+    with opened(folder, "sparse") as reader, monkeypatch.context() as patch:
+        patch.setattr(os, "lseek", lseek)
+        extents = reader.extents(3 * MIB)
+        assert extents[0][0] == 0
+        got = sum(map(len, reader.pieces(CUTTER, extents, Windows())))
+        assert cut_extents(extents, got, reader.size()) == (extents[:1], MIB)
+
+
 def test_a_file_system_that_contradicts_itself_does_not_hang(folder, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder[0] / "f").write_bytes(bytes(MIB))
     with opened(folder, "f") as reader:

@@ -2,13 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from unit.agent.engine import Problems
+from wain.agent import listing
 from wain.agent import walk as walks
 from wain.agent.history import walk_key
 from wain.agent.view import Place, View
@@ -218,6 +219,70 @@ def test_an_unreadable_directory_is_a_problem_and_the_rest_is_kept(tree: Path) -
         (tree / "a/b").chmod(0o700)
     assert "a/top.iso" in below(tree, kept)
     assert problems.paths == [os.fsencode(tree / "a/b")]
+
+
+def as_listed(monkeypatch: pytest.MonkeyPatch, act: Callable[[int, list[os.DirEntry[str]]], None]) -> list[int]:
+    """Call `act` with 1, 2, ... and what a listing found, which it may change. The clock is long past all changes."""
+    real, times = os.scandir, []
+
+    @contextmanager
+    def scandir(fd: int) -> Iterator[list[os.DirEntry[str]]]:
+        with real(fd) as listing:
+            found = list(listing)
+        times.append(len(times) + 1)
+        act(times[-1], found)
+        yield found
+
+    monkeypatch.setattr(walks.os, "scandir", scandir)
+    monkeypatch.setattr(listing.time, "time_ns", lambda: 1 << 62)
+    return times
+
+
+def test_a_name_that_a_listing_missed_while_the_directory_changed_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "t"
+    root.mkdir()
+    for name in "abc":
+        (root / name).touch()
+
+    def miss(time: int, found: list[os.DirEntry[str]]) -> None:
+        if time < 3:
+            # A different one is missing each time, as when two files are saved in turn.
+            found[:] = [one for one in found if one.name != "ab"[time - 1]]
+            os.rename(root / "c", root / "c2") if time == 1 else (root / "new").touch()
+
+    times = as_listed(monkeypatch, miss)
+    kept, problems = walk(root)
+    assert below(root, kept) == {"a", "b", "c2", "new"}
+    assert problems == []
+    assert times == [1, 2, 3]
+
+
+def test_a_directory_that_never_stands_still_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t").mkdir()
+    times = as_listed(monkeypatch, lambda time, _: (tmp_path / f"t/{time}").touch())
+    kept, problems = walk(tmp_path / "t")
+    assert below(tmp_path / "t", kept) == {"1", "2"}
+    assert problems.paths == [os.fsencode(tmp_path / "t")]
+    assert "a name may be missing" in problems[0].reason
+    assert times == [1, 2, 3]
+
+
+def test_a_directory_that_changed_a_moment_ago_is_listed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two changes within one tick of the kernel's clock leave the same time."""
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/f").touch()
+    times = as_listed(monkeypatch, lambda time, found: found.clear() if time == 1 else None)
+    monkeypatch.setattr(listing.time, "time_ns", lambda: os.stat(tmp_path / "t").st_ctime_ns + 10**7)
+    kept, problems = walk(tmp_path / "t")
+    assert (below(tmp_path / "t", kept), problems, times) == ({"f"}, [], [1, 2, 3])
+
+
+def test_a_directory_at_rest_is_listed_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = as_listed(monkeypatch, lambda *_: None)
+    walk(tree)
+    assert len(times) == 6
 
 
 class BrokenListing:
