@@ -157,12 +157,14 @@ class _Road:
         return ask_line("--order", "the Data Box order")
 
     def _check_delivered(self, name: str) -> None:
-        from wain.order.rules import offered
+        from wain.order.rules import check_account_kind, offered
 
         order = self._parts.databox_knowing(name, self._databox).order(name)
         if not offered([order]):
             hint = "Choose an order that is Delivered; see `wain order list`."
             raise Refused(f"order {name} is {order.stage.value}, and only a Delivered order can be written", hint)
+        # Asked again: the account may be another one than when the order was made.
+        check_account_kind(order.account_kind)
 
     def _checked_device(self, before: "Policy | None") -> str | None:
         from wain.device.find import check_root

@@ -1,6 +1,6 @@
-"""The logs of a data copy, in Azure's formats (azure.md 1.8, 1.5): the copy log of 2021 and the BOM.
+"""The logs of a data copy, in Azure's formats (azure.md 1.8, 1.5): the copy log and verbose log of 2021, and the BOM.
 
-Both are sequences of XML fragments without a root, written line by line: a log of a million findings is never whole
+All are sequences of XML fragments without a root, written line by line: a log of a million findings is never whole
 in memory. A name that is not text, or holds what XML cannot hold, is written in Base64 and says so, as the appliance
 does in its `error.xml`.
 """
@@ -135,6 +135,13 @@ def bom(copied: Iterable[Copied]) -> Iterator[str]:
     for one in copied:
         path = escape(_backslashes(one.path))
         yield f'<file size="{one.size}" crc64="0x{one.crc64:016x}">\\{path}</file>\n'
+
+
+def verbose_log(copied: Iterable[Copied]) -> Iterator[str]:
+    """Yield the verbose log of 2021: a line for every blob, with the BOM's CRC-64 as an unsigned decimal (C25)."""
+    for one in copied:
+        path = quoteattr(_backslashes(one.path))
+        yield f'<File CloudFormat="PageBlob" Path={path} Size="{one.size}" crc64="{one.crc64}"></File>\n'
 
 
 def renamed_words(original: bytes, to: str, why: str) -> str:

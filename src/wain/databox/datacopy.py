@@ -16,7 +16,7 @@ from typing import Final
 from wain.base.errors import DataError, Refused
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
-from wain.databox.copylog import WARNINGS, Category, EntityType, Finding, bom, copy_log
+from wain.databox.copylog import WARNINGS, Category, EntityType, Finding, bom, copy_log, verbose_log
 from wain.databox.copyrows import BlobRow, ContainerRow, CopyRows, Run, stamp
 from wain.databox.home import Parts
 from wain.databox.loads import Loader, OnDevice
@@ -259,6 +259,11 @@ def log_name(held: Held, run: Run) -> str:
     return f"{held.order.name}_{held.serial}_CopyLog_{run.guid}.xml"
 
 
+def verbose_log_name(held: Held, run: Run) -> str:
+    """Return the verbose log's name: `<order>_<serial>_VerboseLog_<guid>.xml` (azure.md 1.8)."""
+    return f"{held.order.name}_{held.serial}_VerboseLog_{run.guid}.xml"
+
+
 def bom_name(held: Held, run: Run) -> str:
     """Return the BOM's name: Azure's, after the order's, because all orders' logs lie in one directory."""
     assert run.finished_ns is not None
@@ -271,6 +276,7 @@ def _write_logs(parts: Parts, held: Held) -> bytes:
     with parts.catalog.reading() as rows:
         copy, run = _run_of(rows, held)
         parts.home.write_log(bom_name(held, run), bom(copy.copied()))
+        parts.home.write_log(verbose_log_name(held, run), verbose_log(copy.copied()))
         return parts.home.write_log(log_name(held, run), copy_log(copy.findings(), copy.totals(drive)))
 
 

@@ -3,7 +3,7 @@
 import base64
 import xml.etree.ElementTree as ET
 
-from wain.databox.copylog import Category, Copied, EntityType, Finding, Totals, bom, copy_log
+from wain.databox.copylog import Category, Copied, EntityType, Finding, Totals, bom, copy_log, verbose_log
 
 TOTALS = Totals("72a2914a-7fb2-4e34-a135-5c7176c3ee41", 3, 1, {Category.DAMAGED: 2, Category.CONTAINER_RENAMED: 1})
 
@@ -69,3 +69,10 @@ def test_bom_lines() -> None:
     lines = list(bom([Copied("c/a&b.vhd", 512, 0xAE8B14860A799888), Copied("c/empty", 0, 0)]))
     assert lines[0] == '<file size="512" crc64="0xae8b14860a799888">\\c\\a&amp;b.vhd</file>\n'
     assert lines[1] == '<file size="0" crc64="0x0000000000000000">\\c\\empty</file>\n'
+
+
+def test_verbose_lines_have_the_same_checksum_in_decimal() -> None:
+    lines = list(verbose_log([Copied("c/a&b.vhd", 512, 0xAE8B14860A799888), Copied("c/empty", 0, 0)]))
+    want = '<File CloudFormat="PageBlob" Path="c\\a&amp;b.vhd" Size="512" crc64="12577168950296156296"></File>\n'
+    assert lines[0] == want
+    assert lines[1] == '<File CloudFormat="PageBlob" Path="c\\empty" Size="0" crc64="0"></File>\n'

@@ -88,6 +88,9 @@ def test_the_logs_say_what_arrived(home: Path, device: Path) -> None:
     there = account_bytes(home, sealed.container)
     want = {(f"\\{sealed.container}\\{name}", str(len(body)), f"0x{crc64(body):016x}") for name, body in there.items()}
     assert {(line.text, line.get("size"), line.get("crc64")) for line in lines} == want
+    (verbose,) = report.log.parent.glob(f"{ORDER}_WD-1_VerboseLog_*.xml")
+    decimal = {(f"\\{one.get('Path')}", one.get("Size"), int(one.get("crc64") or "")) for one in fragments(verbose)}
+    assert decimal == {(path, size, int(checksum, 16)) for path, size, checksum in want}
 
 
 def test_crc64_is_azures(tmp_path: Path) -> None:
