@@ -205,7 +205,7 @@ class TestLostState:
     def test_the_history_is_lost(self, server: Server) -> None:
         server.backup()
         shutil.rmtree(server.home.agent / "trees")
-        assert server.backup().new_bytes == 0
+        assert server.stores_nothing_more()
         check(server)
 
     def test_everything_but_keys_and_policy_is_lost(self, server: Server) -> None:

@@ -101,8 +101,7 @@ class TestKinds:
         for name, here in kept.items():
             entry = found[f"source/{name}"]
             assert (entry.stat.mtime_ns, entry.stat.uid, entry.stat.gid) == (here.st_mtime_ns, here.st_uid, here.st_gid)
-        again = server.backup()
-        assert again.new_bytes == 0
+        assert server.stores_nothing_more()
 
     def test_names_of_all_bytes(self, server: Server) -> None:
         names = [bytes([byte]) for byte in [*range(1, 46), *range(48, 256)]] + [b"\xff" * 255, b"new\nline"]
@@ -500,7 +499,7 @@ class TestListed:
         assert server.content("source/huge") == body
         times = []
         on_read(monkeypatch, "huge", times.append)
-        assert server.backup().new_bytes == 0
+        assert server.stores_nothing_more()
         assert not times
         with open(server.source / "huge", "r+b") as file:
             file.write(b"changed")
