@@ -118,7 +118,7 @@ class Server:
         return run_backup(self.home, Services(vault or self.vault, skip=skip), self.clock, Silent())
 
     def stores_nothing_more(self) -> bool:
-        """Back up again. A few tries: other tests may touch the directory for temporary files, whose entry is kept too."""
+        """Back up again, a few times: other tests may touch the directory above the source, whose entry is kept too."""
         return any(self.backup().new_bytes == 0 for _ in range(5))
 
     def key(self) -> tuple[RestoreKey, Namer]:
