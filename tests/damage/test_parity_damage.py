@@ -272,14 +272,17 @@ def test_what_is_beyond_it_arrives_as_it_is_and_is_an_error(world: World, damage
 
 def test_unreadable_sectors_are_erasures_like_any_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = range(world.start(2) + 300_000, world.start(2) + 1_500_000)
-    real = DeviceFile._pread
 
-    def broken(file: DeviceFile, offset: int, length: int) -> bytes:
-        if file._where.endswith("packs-00000") and offset < bad.stop and offset + length > bad.start:
-            raise OSError(errno.EIO, "Input/output error")
-        return real(file, offset, length)
+    def broken(real: Callable[[DeviceFile, int, int], bytes]) -> Callable[[DeviceFile, int, int], bytes]:
+        def read(file: DeviceFile, offset: int, length: int) -> bytes:
+            if file._where.endswith("packs-00000") and offset < bad.stop and offset + length > bad.start:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(file, offset, length)
 
-    monkeypatch.setattr(DeviceFile, "_pread", broken)
+        return read
+
+    for way in ("_pread", "_large"):
+        monkeypatch.setattr(DeviceFile, way, broken(getattr(DeviceFile, way)))
     report = copied(world.databox, world.device)
     assert report.stage is Stage.COMPLETED_WITH_WARNINGS
     (finding,) = report.findings

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import mfusepy
-
+from wain.agent.libfuse import mfusepy
 from wain.agent.mount_files import OpenFile
 from wain.agent.mount_pipeline import SegmentPool
 from wain.agent.mount_view import MountView, Node

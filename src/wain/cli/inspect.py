@@ -27,7 +27,11 @@ _JSON: Final[tuple[tuple[frozenset[str], str], ...]] = (
 )
 """JSON records have no magic: the keys that must be there tell, the first row that fits."""
 _RAW_KEYS: Final = frozenset({"key", "service.key"})
-_TEXT: Final = ((b"<CopyLog", "a copy log"), (b'<file size="', "a list of files"))
+_TEXT: Final = (
+    (b"<CopyLog", "a copy log"),
+    (b'<file size="', "a list of files"),
+    (b"<File CloudFormat", "a verbose log"),
+)
 
 
 def inspect(
