@@ -1,8 +1,8 @@
 """`python -m benchmarks.levels [DIR]`: what each zstd level costs, and saves, on real files (default: /usr).
 
-Files are read end to end in the order of their paths, as a walk meets them, and compressed in segments of 1 MiB, as a
-backup does, by one thread that does nothing else. Links and doubles by hard link count once. The ratio is stored bytes
-over plain bytes, with segments that compression does not help stored as they are.
+Files are read end to end in the order of their paths, as a walk meets them, and compressed in segments of the size that
+a backup makes, by one thread that does nothing else. Links and doubles by hard link count once. The ratio is stored
+bytes over plain bytes, with segments that compression does not help stored as they are.
 """
 
 import os
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     if not bodies:
         print(f"{root} holds no megabyte of files", file=sys.stderr)
         return 1
-    print(f"{len(bodies)} segments of 1 MiB from {root}; one thread, processor time")
+    print(f"{len(bodies)} segments of {SEGMENT_BYTES >> 20} MiB from {root}; one thread, processor time")
     names = {level: choice.value for choice, level in LEVELS.items()}
     print(f"{'level':>5}  {'MB/s':>7}  {'stored':>7}  choice")
     for level in TRIED:
