@@ -1,8 +1,8 @@
 """Lists an open directory in full, although names may be moved in it meanwhile.
 
 A file that is saved by renaming another over it is always there, and yet a listing taken at that moment may lack it: on
-btrfs the name moves to the end of the directory, behind where the listing ends (measured: 146 of 63,589 listings under
-such a writer). So a directory that changed while it was listed is listed again, and what was found is combined.
+btrfs the name moves to the end of the directory, behind where the listing ends (`tests/fidelity/test_listing.py` shows
+it). So a directory that changed while it was listed is listed again, and what was found is combined.
 """
 
 import os
