@@ -40,6 +40,13 @@ def test_it_serves_nobody_without_a_directory(own: Serve) -> None:
     assert not (own.home / "identity").exists()
 
 
+def test_an_address_that_is_taken(own: Serve) -> None:
+    own.settle()
+    with socket.create_server(("127.0.0.1", own.port)):
+        code, said = ended(own)
+    assert (code, f"cannot listen on 127.0.0.1:{own.port}" in said, "--listen" in said) == (1, True, True), said
+
+
 def test_its_own_certificate(own: Serve) -> None:
     own.settle()
     own.start()

@@ -2,15 +2,16 @@
 
 import asyncio
 import signal
+import socket
+import ssl
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+import uvicorn
 from anyio import to_thread
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wain import __version__
-from wain.base.errors import WainError
+from wain.base.errors import Refused, WainError
 from wain.databox.arm import ArmRoutes
 from wain.databox.arm_openapi import document
 from wain.databox.jobs import Jobs
@@ -30,6 +31,9 @@ from wain.identity.service import Identity
 from wain.wire.tls import TlsFiles
 
 _CLASS: Final = 100
+_BACKLOG: Final = 128
+_GRACE_SECONDS: Final = 30
+"""How long a stop waits for requests that are being answered."""
 _METHODS: Final = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _METRICS_TYPE: Final = "text/plain; version=0.0.4"
 
@@ -120,24 +124,58 @@ async def _unknown(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": {"code": code, "message": "Nothing is served there."}}, status)
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to `run`: uvicorn would raise them again after its end, and make a calm stop look like Ctrl-C."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 def run(service: DataBox, identity: Identity, listening: Listening) -> None:
-    """Serve until SIGTERM or SIGINT; requests that are being answered are answered to their end."""
-    with suppress(asyncio.CancelledError):
-        asyncio.run(_serve(application(service, identity, listening.url), listening))
+    """Serve until SIGTERM or SIGINT; requests that are being answered are answered to their end.
+
+    Raises:
+        Refused: the address cannot be listened on.
+    """
+    with _listener(listening) as listener:
+        asyncio.run(_serve(application(service, identity, listening.url), listening, listener))
 
 
-async def _serve(app: Any, listening: Listening) -> None:
-    server = Server(
+def _listener(listening: Listening) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+    try:
+        return socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        where = f"{listening.host}:{listening.port}"
+        raise Refused(f"cannot listen on {where}: {error.strerror or error}", "Choose another --listen.") from error
+
+
+async def _serve(app: ASGIApp, listening: Listening, listener: socket.socket) -> None:
+    config = uvicorn.Config(
         app,
-        listening.host,
-        listening.port,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        log_enabled=False,
-        ssl_cert=listening.tls.certificate,
-        ssl_key=listening.tls.key,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_context_factory=lambda _config, _default: _tls(listening.tls),
     )
+    server = _Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, server.stop)
-    await server.serve()
+        loop.add_signal_handler(each, stop)
+    await server.serve([listener])
+
+
+def _tls(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(files.certificate, files.key)
+    return context

@@ -35,7 +35,8 @@ class Table:
     def selection(self) -> str:
         """The statement that selects every column of every row, for a WHERE to follow.
 
-        By their names: a column of another name, as a flipped bit in the file makes it, is then SQLite's error.
+        By their names: a column of another name, as a flipped bit in the file makes it, is then SQLite's error; one in
+        other letter case is the same to SQLite, and to `_Shapes`.
         """
         return f"SELECT {', '.join(self.columns)} FROM {self.name}"  # noqa: S608 - our own names
 
@@ -167,7 +168,7 @@ class _Shapes:
         self._known: dict[tuple[str, ...], tuple[Callable[..., Any], tuple[Check | None, ...]]] = {}
 
     def row(self, cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Any:
-        names = tuple([column[0] for column in cursor.description])
+        names = tuple([column[0].lower() for column in cursor.description])
         shape = self._known.get(names)
         if shape is None:
             checks = tuple(self._checks.get(name) for name in names)

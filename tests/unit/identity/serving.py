@@ -1,4 +1,4 @@
-"""The identity services as a process of their own: granian with TLS on this machine. `app` is what it serves."""
+"""The identity services as a process of their own: uvicorn with TLS on this machine. `app` is what it serves."""
 
 import os
 import signal
@@ -55,19 +55,9 @@ def serve(directory: Path, application: str = "unit.identity.asgi:build") -> Ser
         "WAIN_TEST_URL": url,
         "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "src")]),
     }
-    command = [sys.executable, "-m", "granian", application, "--factory", "--interface", "asgi"]
-    command += [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--no-access-log",
-        "--log-level",
-        "warning",
-    ]
-    command += ["--ssl-certificate", str(certificate), "--ssl-keyfile", str(key)]
+    command = [sys.executable, "-m", "uvicorn", application, "--factory", "--lifespan", "off", "--no-access-log"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    command += ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
     identity = Identity.open(directory / "identity", url, now)
     process = subprocess.Popen(command, env=environ, cwd=TESTS)
     served = Served(url, ca, identity, process)

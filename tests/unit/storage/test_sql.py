@@ -110,6 +110,19 @@ def test_all_that_is_read_is_checked_by_its_column(path, database):
     assert seen == [0, 1]
 
 
+def test_a_column_renamed_to_other_letter_case_is_the_same_and_is_checked(path, database):
+    """To SQLite it is, so no SELECT of ours fails on it: one flipped bit in the schema is enough."""
+    database.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"number INTEGER", b"nuMber INTEGER"))
+    seen = []
+    other = opened(path, checks={"number": seen.append})
+    with other.transaction("BEGIN") as rows:
+        assert [row.number for row in rows.rows(f"{PAIRS.selection} ORDER BY number")] == [0, 1, 2]
+    other.close()
+    assert seen == [0, 1, 2]
+
+
 def test_connections_are_used_again_by_any_thread(database):
     assert len(database._idle) == 1
     threads = [threading.Thread(target=numbers, args=[database]) for _ in range(8)]
