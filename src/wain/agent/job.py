@@ -1,7 +1,6 @@
 """Runs one backup job: asks the seeding rules what to do, does it, and writes the job's record."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -93,7 +92,7 @@ def run_backup(
         if stream is not None:
             _check_stream(context)
         kind = JobKind.BACKUP if stream is None else JobKind.STREAM
-        job = Job(secrets.token_hex(8), kind, JobState.RUNNING, clock())
+        job = Job(os.urandom(8).hex(), kind, JobState.RUNNING, clock())
         home.save_job(job)
         try:
             job = _run(context, job) if stream is None else _stream(context, job, stream)

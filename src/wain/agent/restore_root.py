@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 from collections import OrderedDict
 from contextlib import suppress
 from functools import cache
@@ -188,7 +187,7 @@ class TargetRoot:
         self.path = path
         self._resolver = resolver
         self._open: OrderedDict[bytes, int] = OrderedDict()
-        self._token = b".wain-part-" + secrets.token_hex(8).encode() + b"-"
+        self._token = b".wain-part-" + os.urandom(8).hex().encode() + b"-"
         self._count = 0
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,8 @@ What to do when is decided in `wain.job.seeding`; here it is done. Each step can
 the device, not the agent's memory, says what is on it.
 """
 
-import secrets
+import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -60,7 +61,7 @@ def plan_seed(home: AgentHome, policy: Policy) -> SeedRecord:
     assert policy.order is not None
     if seed is not None and (seed.order == policy.order or seed.state in (SeedState.SEALED, SeedState.IN_VAULT)):
         return seed
-    seed = SeedRecord(secrets.token_hex(UUID_BYTES), policy.order, SeedState.PLANNED)
+    seed = SeedRecord(os.urandom(UUID_BYTES).hex(), policy.order, SeedState.PLANNED)
     home.save_seed(seed)
     return seed
 
@@ -223,7 +224,7 @@ def _sample(work: SeedWork, point: PointId) -> None:
         raise Corrupt("the recovery point", "the vault's manifest is not the one that was sealed")
     packs = [ref.id for ref in decode_manifest(manifest).packs]
     count = min(len(packs), max(SAMPLE_PACKS, len(packs) // SAMPLE_PART))
-    for pack in secrets.SystemRandom().sample(packs, count):
+    for pack in random.SystemRandom().sample(packs, count):
         _prove(work, pack)
 
 

@@ -77,7 +77,9 @@ def _invoke(args: Sequence[str]) -> int:
 
     _share_one_heap()
     settings = config.load(os.environ)
-    command: Any = typer.main.get_command(build())
+    # Only all commands together know whether a key of `wain.toml` is somebody's option.
+    word = args[0] if args and not settings.config else ""
+    command: Any = typer.main.get_command(build(word))
     defaults = config.default_map(settings.config, command)
     try:
         done = command.main(

@@ -1,6 +1,6 @@
 """What a seed is written to, and the proof that the device on the desk is that one."""
 
-import secrets
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -73,7 +73,7 @@ def device_id(root: DeviceRoot, target: DeviceTarget, begun: DeviceId | None) ->
             f"{target.expected_device.hex()}",
             "Connect the device on which the seed was begun.",
         )
-    device = begun or DeviceId(secrets.token_bytes(16))
+    device = begun or DeviceId(os.urandom(16))
     _check_same(root, target, device)
     return device
 

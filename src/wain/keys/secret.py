@@ -10,11 +10,11 @@ from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from wain.base.constant_time import same_bytes
 from wain.base.errors import Malformed
 
 SECRET_BYTES: Final = 32
@@ -50,7 +50,7 @@ class Secret:
         return "Secret(...)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and bytes_eq(self._raw, other._raw)
+        return isinstance(other, Secret) and same_bytes(self._raw, other._raw)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -11,12 +11,12 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from wain.base.codec import Decoder, Encoder
+from wain.base.constant_time import same_bytes
 from wain.base.errors import CommitmentMismatch, Corrupt, Refused, UserError
 from wain.base.ids import UUID_BYTES, RegistrationId
 from wain.keys.phrases import check_passphrase
@@ -226,14 +226,14 @@ def _open(slots: KeySlots, kind: SlotKind, key: bytes) -> Secret | None:
         if slot.kind is not kind:
             continue
         kek, commitment = _wrapping_key(slot, key)
-        if not bytes_eq(commitment, slot.commitment):
+        if not same_bytes(commitment, slot.commitment):
             continue
         try:
             raw = AESGCM(kek).decrypt(_ZERO_NONCE, slot.wrapped, _bound_to(slots.registration, kind))
         except InvalidTag:
             raise CommitmentMismatch(f"the {kind.name.lower()} slot's wrapped secret") from None
         secret = Secret(raw)
-        if not bytes_eq(restore_key(secret).public, slots.restore_public):
+        if not same_bytes(restore_key(secret).public, slots.restore_public):
             raise Corrupt(_WHAT, "the secret within does not yield the restore public key beside it")
         return secret
     return None

@@ -4,7 +4,6 @@ One key lives in one pack that is written once, so a counter is a safe nonce and
 a cloned or rolled-back server cannot repeat one (FORMAT.md, Keys).
 """
 
-import hmac
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from wain.base.constant_time import same_bytes
 from wain.base.errors import CommitmentMismatch, Corrupt
 from wain.base.ids import RegistrationId
 from wain.chunk.names import ChunkType
@@ -85,7 +85,7 @@ def unwrap(header: Header, key: RestoreKey) -> PackKey:
 
 def check_commitment(header: Header, key: PackKey) -> None:
     """Refuse a key the pack was not sealed with, before any decryption (GCM alone does not commit to its key)."""
-    if not hmac.compare_digest(_derive(key, header.salt, b"wain pack v1 commit"), header.commitment):
+    if not same_bytes(_derive(key, header.salt, b"wain pack v1 commit"), header.commitment):
         raise CommitmentMismatch("a pack")
 
 

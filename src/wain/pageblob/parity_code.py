@@ -1,23 +1,27 @@
 """The code behind parity: Reed-Solomon over GF(2^8), systematic, by zfec (FORMAT.md, Parity).
 
-zfec works with the interpreter's lock released. Its speed does not depend on the length of the cells.
+zfec works with the interpreter's lock released. Its speed does not depend on the length of the cells. It is loaded when
+it is needed: its package brings its own command lines and a second OpenSSL, 4 MB that a restore has no use for.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-
-import zfec  # type: ignore[import-untyped]
+from typing import Any
 
 from wain.pageblob.parity import Row, Strength, rows
 
 
 @lru_cache(maxsize=64)
-def _encoder(data: int, parity: int) -> zfec.Encoder:
+def _encoder(data: int, parity: int) -> Any:
+    import zfec  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+
     return zfec.Encoder(data, data + parity)
 
 
 @lru_cache(maxsize=64)
-def _decoder(data: int, parity: int) -> zfec.Decoder:
+def _decoder(data: int, parity: int) -> Any:
+    import zfec  # noqa: PLC0415 - see above
+
     return zfec.Decoder(data, data + parity)
 
 

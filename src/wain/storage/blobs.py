@@ -6,7 +6,6 @@ dot below the root is unfinished or on its way out and never listed.
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +106,7 @@ class DirectoryPageBlobs:
         path = self._path(container, blob)
         check_length(length)
         make_dirs(path.parent)
-        new = path.parent / (_COMING + secrets.token_hex(8))
+        new = path.parent / (_COMING + os.urandom(8).hex())
         with writing(f"{container}/{blob}"):
             if path.exists():
                 self._check_same(path, length, f"{container}/{blob}")
@@ -201,7 +200,7 @@ class DirectoryPageBlobs:
         for key in [key for key in self._open if key[0] == container]:
             os.close(self._open.pop(key))
         self._failed = {key: why for key, why in self._failed.items() if key[0] != container}
-        going = self._root / f"{_GOING}{secrets.token_hex(8)}"
+        going = self._root / f"{_GOING}{os.urandom(8).hex()}"
         with writing(container):
             try:
                 os.rename(self._root / container, going)

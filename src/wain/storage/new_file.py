@@ -7,7 +7,6 @@ files, a temporary that is recognised by its name. The rules are those of `wain.
 import contextlib
 import errno
 import os
-import secrets
 from pathlib import Path
 from typing import Final, Self
 
@@ -58,7 +57,7 @@ class NewFile:
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
-        self._temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+        self._temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return os.open(self._temporary, flags, mode, dir_fd=self._dirfd)
 

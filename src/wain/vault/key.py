@@ -1,7 +1,6 @@
 """The vault's signing key: a file beside the objects, readable by its owner alone, made on the first use."""
 
 import os
-import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +101,7 @@ def load_signer(root: Path) -> Signer:
     try:
         body, mode = _read(path)
     except Missing:
-        write_new(path, encode_key(Secret(secrets.token_bytes(SECRET_BYTES))))
+        write_new(path, encode_key(Secret(os.urandom(SECRET_BYTES))))
         body, mode = _read(path)
     if mode & _OTHERS:
         raise Refused(f"the vault's key {path} can be read by other users", f"Run: chmod 600 {path}")
