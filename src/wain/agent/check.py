@@ -15,12 +15,11 @@ from blake3 import blake3
 from wain.agent.browse import PointView
 from wain.agent.pack_checks import CheckLog
 from wain.agent.point_packs import StillTravelling
+from wain.agent.unlock import OpenKeys
 from wain.base.errors import Corrupt, DataError, Malformed, Missing, Refused, RemoteError, WainError
 from wain.base.ids import ChunkId, PackId, PointId, RegistrationId
 from wain.base.progress import Progress
 from wain.base.sizes import MIB
-from wain.chunk.names import Namer
-from wain.keys.secret import RestoreKey
 from wain.pack.format import FOOTER_BYTES, LEAF_BYTES, Footer
 from wain.pack.index import Location
 from wain.pack.reader import PackReader
@@ -51,14 +50,6 @@ class Finding:
     end: int = 0
     path: bytes = b""
     """The file or directory that suffers, when the restore key was given."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenKeys:
-    """What somebody who knows the passphrase can add to a verification."""
-
-    key: RestoreKey
-    namer: Namer
 
 
 @dataclass(frozen=True, slots=True)

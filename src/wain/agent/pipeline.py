@@ -29,8 +29,8 @@ SEGMENT_BYTES: Final = 2 * MIB
 """Chunks are gathered until a segment holds this much plaintext;"""
 ALONE_BYTES: Final = MIB
 """a chunk of this size or more stands alone: it would gain little in company, and is often wanted alone."""
-QUEUE_BYTES: Final = 3 * MIB
-"""Plaintext between reading and writing, at most, for each worker: one segment in its hands and one that waits."""
+QUEUE_BYTES: Final = 2 * MIB
+"""Plaintext between reading and writing for each worker; the segment that goes beyond it still goes in."""
 CHUNK_OVERHEAD_BYTES: Final = 256
 """What a chunk weighs beside its bytes: millions of tiny files must not fill memory with their ids."""
 MAX_WORKERS: Final = 8

@@ -17,7 +17,7 @@ from wain.chunk.cutter import SMALL_BYTES, Cutter
 from wain.tree.entry import Kind
 from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_extents
 
-WINDOW_BYTES: Final = 4 << 20
+WINDOW_BYTES: Final = 3 << 20
 """How much of a large file is in memory at once."""
 COPIES: Final = 3
 """How often a window is read at most when the file changes meanwhile. All but the first come from memory."""

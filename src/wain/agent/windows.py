@@ -9,7 +9,7 @@ from typing import Final
 
 from wain.storage.buffers import mapped
 
-KEPT: Final = 4
+KEPT: Final = 3
 """So many windows are kept for the next file; more are in use only while the pipeline is behind."""
 
 

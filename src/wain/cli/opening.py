@@ -14,7 +14,7 @@ from wain.cli.parts import Parts
 
 if TYPE_CHECKING:
     from wain.agent.browse import PointView
-    from wain.agent.check import OpenKeys
+    from wain.agent.unlock import OpenKeys
     from wain.base.ids import PointId, RegistrationId
     from wain.vault.service import Vault
     from wain.wire.vault import RecoveryPoint
@@ -94,11 +94,9 @@ def _stream(vault: "Vault", view: "PointView", path: bytes) -> "RecoveryPoint | 
 
 def open_keys(vault: "Vault", rid: "RegistrationId", files: tuple[str, str]) -> "OpenKeys":
     """Open the registration with the passphrase, or with the recovery key when only its file is named."""
-    from wain.agent.check import OpenKeys
-    from wain.agent.unlock import unlock
-    from wain.chunk.names import Namer
+    from wain.agent.unlock import OpenKeys, unlock
     from wain.keys.phrases import recovery_from_text
-    from wain.keys.secret import Secret, restore_key, write_keys
+    from wain.keys.secret import Secret
 
     passphrase_file, recovery_file = files
     answer: str | Secret
@@ -107,5 +105,4 @@ def open_keys(vault: "Vault", rid: "RegistrationId", files: tuple[str, str]) -> 
         answer = recovery_from_text(line)
     else:
         answer = options.passphrase(passphrase_file)
-    secret = unlock(vault, rid, answer)
-    return OpenKeys(restore_key(secret), Namer(write_keys(secret).chunk_keys))
+    return OpenKeys.of(unlock(vault, rid, answer))

@@ -106,8 +106,7 @@ def restore(
     json: Json = False,
 ) -> int:
     """Restore a recovery point, or some of its paths. Asks for the passphrase. Repeat it after an interruption."""
-    from wain.agent.restore import Conflict, Policy, RestoreRequest
-    from wain.agent.restore import restore as run
+    from wain.agent.restore_conflict import Conflict, Policy
 
     if not to and not in_place:
         raise Refused("nobody said where to restore to", "Give a directory with --to, or --in-place.")
@@ -116,12 +115,15 @@ def restore(
         raise Refused(f"{conflict!r} is not a conflict policy", f"--conflict takes {', '.join(words)}.")
     wanted = tuple(os.fsencode(path) for path in paths or ())
     policy = Policy(words[conflict], in_place=in_place)
-    request = RestoreRequest(Path(os.path.abspath(to) if to else "/"), wanted, policy)
     with (
         opened(context, (vault, databox), point, (passphrase_file, recovery_key_file), wanted) as view,
         open_progress() as progress,
     ):
-        report = run(view, request, progress)
+        # Loaded only now: see wain.agent.unlock.
+        from wain.agent.restore import RestoreRequest
+        from wain.agent.restore import restore as run
+
+        report = run(view, RestoreRequest(Path(os.path.abspath(to) if to else "/"), wanted, policy), progress)
     _show_restore(report, json)
     return report.exit_code
 

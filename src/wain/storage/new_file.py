@@ -25,7 +25,7 @@ from wain.storage.durable import (
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
-LARGE_BYTES: Final = 4 * MIB
+LARGE_BYTES: Final = 2 * MIB
 """A piece of this size goes past the page cache, if it is aligned. After so many bytes in smaller pieces the medium is
 set to work, so that the fsync at the end has little left to wait for."""
 

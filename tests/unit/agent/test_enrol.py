@@ -7,10 +7,10 @@ import pytest
 from unit.agent.engine import PASSPHRASE, RECOVERY, Clock, Faulty
 from wain.agent.enrol import EnrolRequest, enrol
 from wain.agent.home import AgentHome
-from wain.agent.unlock import unlock, unlock_restore
+from wain.agent.unlock import OpenKeys, unlock
 from wain.base.errors import Refused, WriteFailed
 from wain.keys.secret import Secret, write_keys
-from wain.keys.slots import CHEAPEST, WrongPassphrase, WrongRecoveryKey
+from wain.keys.slots import CHEAPEST, WrongPassphrase, WrongRecoveryKey, decode_slots
 from wain.vault.service import Vault
 
 REQUEST = EnrolRequest("server", "file:///v", PASSPHRASE, RECOVERY, CHEAPEST)
@@ -40,7 +40,7 @@ def test_the_server_keeps_what_writes_and_nothing_that_reads(home: AgentHome, va
             assert secret.raw not in path.read_bytes()
             assert secret.raw.hex() not in path.read_text(errors="replace")
     assert not (home.agent / "slots.pending").exists()
-    assert unlock_restore(vault, registration.id, PASSPHRASE)
+    assert OpenKeys.of(secret).key.public == decode_slots(vault.key_slots(registration.id)).restore_public
     with pytest.raises(WrongPassphrase):
         unlock(vault, registration.id, "another long passphrase")
     with pytest.raises(WrongRecoveryKey):
