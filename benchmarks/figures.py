@@ -66,8 +66,8 @@ def steps(figures: Sequence[Figure]) -> dict[tuple[str, str], list[Figure]]:
 
 def ratios(group: Sequence[Figure], other: Figure) -> Ratios:
     """Return how much of each Wain takes for one of the others' figures of the same step."""
-    own = next((each for each in group if each.tool == WAIN), None)
-    if own is None or other.tool == WAIN or other.kind == SEED:
+    own = next((each for each in group if each.tool == WAIN or each.kind == SEED), None)
+    if own is None or other is own:
         return NONE
     times = (_over(own.seconds, other.seconds), _over(own.cpu_seconds, other.cpu_seconds))
     if other.kind == LIMIT:

@@ -62,6 +62,18 @@ def _list(ground: Ground) -> list[str]:
     return _shell("exec find \"$1\" -printf '%p %s %T@ %i\\n' >/dev/null", ground.source)
 
 
+def read_files(root: str) -> list[str]:
+    """Return the command that reads every file below a directory from the medium, one after the other."""
+    script = 'for file; do dd if="$file" of=/dev/null bs=4M iflag=direct || exit; done'
+    return _shell(script, *_files(root))
+
+
+def copy_files(root: str, target: str) -> list[str]:
+    """Return the command that copies every file below a directory to the medium, end to end into one file."""
+    script = 'target=$1; shift; for file; do dd if="$file" bs=4M iflag=direct || exit; done | '
+    return _shell(script + 'dd of="$target" bs=4M iflag=fullblock conv=fsync', target, *_files(root))
+
+
 FIRST, UNCHANGED, RESTORE = "first backup", "unchanged backup", "restore"
 
 ZSTD = Limit("zstd -3 -T0", ("zstd",), FIRST, _compress)

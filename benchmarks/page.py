@@ -29,7 +29,8 @@ the machine's plainest programs take for a part of the same work.
 - **Ratios** are Wain's figure over the other's: below 1, Wain takes less.
 - **Limits** are rows of their own, measured in the same round: `zstd -3 -T0` over the same files, `tar` into a pipe,
   `find -printf`, and `dd` of as many bytes as Wain's repository holds, written with one `fsync` or read with
-  `O_DIRECT`. They do a part of the work only, and neither encrypt nor deduplicate.
+  `O_DIRECT`. They do a part of the work only, and neither encrypt nor deduplicate. Beside Wain's offline road: `dd`
+  reads the same device or vault from the medium, or copies the device to the disk with one `fsync`.
 
 ## What is not fair
 

@@ -77,8 +77,10 @@ class Bench:
         with _Fresh(self.work) as work:
             tool = Seeding(work, source)
             tool.prepare()
-            for step, measured in tool.steps().items():
+            for step, measured in tool.steps():
                 self.figures.append(_figure((scenario.name, step, tool.name, SEED), measured, tool.stored()))
+            for step, limit, command in tool.limits():
+                self._limit((scenario.name, step, limit), command, work)
 
     def _limits(self, scenario: Scenario, source: str) -> None:
         with _Fresh(self.work) as work:
@@ -88,12 +90,15 @@ class Bench:
                 if reason:
                     self.leave_out(limit.name, reason)
                     continue
-                try:
-                    measured = measure(limit.command(ground), Place(work, {}))
-                except Failed as failed:
-                    self.leave_out(limit.name, str(failed).splitlines()[-1])
-                    continue
-                self.figures.append(_figure((scenario.name, limit.step, limit.name, LIMIT), measured, 0))
+                self._limit((scenario.name, limit.step, limit.name), limit.command(ground), work)
+
+    def _limit(self, names: tuple[str, str, str], command: list[str], work: str) -> None:
+        try:
+            measured = measure(command, Place(work, {}))
+        except Failed as failed:
+            self.leave_out(names[-1], str(failed).splitlines()[-1])
+            return
+        self.figures.append(_figure((*names, LIMIT), measured, 0))
 
     def _stored(self, scenario: Scenario) -> int:
         """Return what Wain's repository holds at the end of a turn, or the first tool's where Wain takes no part."""

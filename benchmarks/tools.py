@@ -7,11 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from benchmarks.limits import copy_files, read_files
 from benchmarks.measure import Measured, Place, measure, stored_bytes
 from benchmarks.peers import PASSPHRASE, Borg, Kopia, Restic, Rustic, Tool
+
+WRITE_DEVICE, VERIFY_DEVICE, DATA_COPY = "write device", "verify device", "data copy"
+IMPORT, VERIFY_VAULT = "import", "verify vault"
 
 
 @dataclass(slots=True)
@@ -74,12 +78,23 @@ class Seeding(Wain):
         for stage in stages:
             self.run("order", "advance", "bench-order", stage)
 
-    def steps(self) -> dict[str, Measured]:
-        """Write, copy, import; each measured."""
-        written = self.back_up()
+    def steps(self) -> Iterator[tuple[str, Measured]]:
+        """Write, verify, copy, import, and verify the vault; each measured."""
+        yield WRITE_DEVICE, self.back_up()
+        yield VERIFY_DEVICE, self.run("device", "verify", "device")
         self.advance("PickedUp", "AtAzureDC")
-        copied = self.run("order", "copy", "bench-order", "device")
-        return {"write device": written, "data copy": copied, "import": self.back_up()}
+        yield DATA_COPY, self.run("order", "copy", "bench-order", "device")
+        yield IMPORT, self.back_up()
+        yield VERIFY_VAULT, self.run("vault", "verify", "vault")
+
+    def limits(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield what `dd` does beside some of the steps: step, name, command."""
+        device, vault = os.path.join(self.work, "device", "PageBlob"), os.path.join(self.work, "vault")
+        copied = os.path.join(self.work, "copied")
+        yield VERIFY_DEVICE, "dd read, O_DIRECT", read_files(device)
+        yield DATA_COPY, "dd copy, fsync", copy_files(device, copied)
+        yield IMPORT, "dd copy, fsync", copy_files(device, copied)
+        yield VERIFY_VAULT, "dd read, O_DIRECT", read_files(vault)
 
 
 TOOLS: dict[str, Callable[[str, str], Tool]] = {

@@ -38,6 +38,11 @@ def test_a_ratio_below_one_says_that_wain_takes_less() -> None:
         assert alone == Ratios(None, None, None, None)
 
 
+def test_the_offline_road_has_limits_of_its_own() -> None:
+    seed, dd = figure("wain seed", 3, SEED, "verify device"), figure("dd read", 2, LIMIT, "verify device")
+    assert ratios([seed, dd], dd) == Ratios(1.5, 1.5, None, None)
+
+
 def test_a_figure_of_nothing_gives_no_ratio() -> None:
     assert ratios([figure("wain", 3)], figure("find -printf", 0, LIMIT)) == Ratios(None, None, None, None)
 

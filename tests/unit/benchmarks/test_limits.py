@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.limits import FIND, READ, TAR, WRITE, ZSTD, Ground, Limit
+from benchmarks.limits import FIND, READ, TAR, WRITE, ZSTD, Ground, Limit, copy_files, read_files
 from benchmarks.measure import Failed, Place, apart, measure
 
 
@@ -35,6 +35,19 @@ def test_as_many_bytes_are_written_as_the_repository_holds(tmp_path: Path, groun
         measure(READ.command(ground), Place(str(tmp_path), {}))
     except Failed as failed:
         pytest.skip(f"no O_DIRECT here: {str(failed).splitlines()[-1]}")
+
+
+def test_files_are_read_and_copied_whole(tmp_path: Path, ground: Ground) -> None:
+    place, copied = Place(str(tmp_path), {}), tmp_path / "copied"
+    try:
+        measure(read_files(ground.source), place)
+    except Failed as failed:
+        pytest.skip(f"no O_DIRECT here: {str(failed).splitlines()[-1]}")
+    measure(copy_files(ground.source, str(copied)), place)
+    assert copied.read_bytes() == b"x" * 15_000
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(Failed):
+        measure(read_files(str(tmp_path)), place)
 
 
 def test_a_missing_program_is_named() -> None:
