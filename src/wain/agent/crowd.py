@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from wain.agent.listing import Fault, Found, Listing, list_still, scan_anew
-from wain.agent.names import Batch, NameQueue, NameSorter, among
+from wain.agent.names import Batch, NameQueue, NameSorter
 
 HELD_NAMES: Final = 1 << 14
 """A directory of more names than this is a crowd. So many take about 15 MB with their stats."""
@@ -59,7 +59,7 @@ class Crowd:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
             # One that only an earlier listing had was gone before the last one began, which has its new name.
-            self.gone += among(batch.newest, name)
+            self.gone += name in batch.newest
         except OSError as error:
             fault(Fault(name, error))
         return None

@@ -3,7 +3,7 @@
 A name is bytes without NUL, so a block of names is the names with a NUL between each two.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,8 +21,8 @@ class Batch(NamedTuple):
     """Some of the names, ascending, each once."""
 
     names: list[bytes]
-    newest: list[bytes]
-    """Those among them that the newest listing had, ascending."""
+    newest: frozenset[bytes]
+    """Those among them that the newest listing had."""
 
 
 class _Run:
@@ -98,7 +98,7 @@ class NameSorter:
             taken = [(run.listing, run.take(last)) for run in runs]
             names = [name for _, some in taken for name in some]
             names.sort()  # Runs of sorted names are merged, not sorted.
-            newest = sorted(name for listing, some in taken if listing == self._listing for name in some)
+            newest = frozenset(name for listing, some in taken if listing == self._listing for name in some)
             yield Batch(list(dict.fromkeys(names)), newest)
             runs = [run for run in runs if run.fill()]
 
@@ -117,12 +117,6 @@ class NameSorter:
             self._blocks.add(_END.join(names[at : at + BLOCK_NAMES]))
         self._runs.append(_Run([], self._listing, self._blocks, first))
         self._held = []
-
-
-def among(names: list[bytes], name: bytes) -> bool:
-    """Tell whether a name is in an ascending list."""
-    at = bisect_left(names, name)
-    return at < len(names) and names[at] == name
 
 
 class NameQueue:
