@@ -10,8 +10,9 @@ import pytest
 
 from device.disks import KINDS, Disk
 from fidelity.bench import Bench
+from fidelity.conftest import FULL
 from fidelity.peak import measured
-from oracle.walker import data_extents
+from oracle.walker import compare, data_extents
 from wain.job.job import JobState
 
 DEPTH = 2_000
@@ -20,6 +21,14 @@ LINKS = int(os.environ.get("WAIN_LINKS", "2000"))
 """Names. 100,000 is what counts; it takes a minute."""
 GROWTH_KIB = 6 * 1024
 """What listings and queues may differ by. The links themselves take nothing."""
+ENTRIES = 200_000 if FULL else 40_000
+"""Of one directory. Held in memory they would take 1,150 bytes each."""
+HELD = 2_000
+"""So many of them may be in memory."""
+CROWD_KIB = 40 * 1024
+"""What a backup, and everything else that meets all of them, may take beside the program,"""
+CROWD_GROWTH_KIB = 8 * 1024
+"""and what twice as many may add: queues that are full now. In memory, the others would take 22 MB."""
 
 
 @pytest.fixture
@@ -97,3 +106,36 @@ def test_hard_links_take_no_memory(tmp_path: Path) -> None:
     print(f"{LINKS} links: {peaks}")
     for what in ("backup", "restore"):
         assert peaks[LINKS][what] - peaks[LINKS // 2][what] < GROWTH_KIB, what
+
+
+def make_crowd(source: Path, entries: int) -> None:
+    """Make so many entries in one directory: mostly files of the same content, some links, some directories."""
+    source.mkdir()
+    here = os.open(source, os.O_RDONLY)
+    for number in range(entries):
+        name = b"%08d" % (number * 7919 % entries)
+        if number % 50 == 0:
+            os.mkdir(name, dir_fd=here)
+        elif number % 50 == 1:
+            os.symlink(b"to " + name, name, dir_fd=here)
+        else:
+            file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o640, dir_fd=here)
+            os.write(file, b"the same")
+            os.close(file)
+    os.close(here)
+
+
+def test_a_directory_of_very_many_entries_takes_no_memory(tmp_path: Path) -> None:
+    peaks = {}
+    for count in (ENTRIES // 2, ENTRIES):
+        source, restored = tmp_path / f"source-{count}", tmp_path / f"restored-{count}"
+        make_crowd(source, count)
+        peaks[count] = said = measured(tmp_path / f"server-{count}", source, restored, HELD)
+        assert (said["state"], said["files"], said["exit"]) == ("completed", count * 48 // 50, 0)
+        assert (said["listed"], said["others"]) == (count, count // 50)
+        assert said["new_bytes_again"] < 4 * MIB, "the listings above, and of this one what must be"
+    print(f"{ENTRIES} entries: {peaks}")
+    for what in ("backup", "unchanged", "list", "restore"):
+        assert peaks[ENTRIES][what] - peaks[ENTRIES // 2][what] < CROWD_GROWTH_KIB, what
+        assert peaks[ENTRIES][what] < CROWD_KIB, what
+    assert [str(one) for one in compare(os.fsencode(source), os.fsencode(restored / source.relative_to("/")))] == []

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from wain import __version__
@@ -16,6 +17,7 @@ from wain.agent.history import HistoryReader, HistoryWriter, set_interrupted_asi
 from wain.agent.home import AgentHome, Head
 from wain.agent.known import KnownChunks
 from wain.agent.pipeline import Pipeline, PipelineParts
+from wain.agent.scratch import sweep
 from wain.agent.sinks import PackSink
 from wain.agent.source import Remarks, held_still, source_of
 from wain.agent.table_file import table_pieces
@@ -68,7 +70,13 @@ class RunParts:
             policy.one_file_system,
             view.seen_as(self.skip),
             view,
+            self.scratch,
         )
+
+    @property
+    def scratch(self) -> Path:
+        """Return where what does not belong in memory is put meanwhile."""
+        return self.home.agent / "scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +123,9 @@ def run_backup_into(parts: RunParts, head: Head | None, seed: SeedId) -> Outcome
             open_files.enter_context(closing(HistoryReader(path, keys.registration))) for path in (resumed, last)
         )
         report, cutter = _reporter(tally), Cutter(keys.write.cutter_seed)
+        sweep(parts.scratch)
         with held_still(source, remarks) as view:
-            work = TreeParts(pipeline, parts.known, cutter, histories, record, parts.progress, view)
+            work = TreeParts(pipeline, parts.known, cutter, histories, record, parts.progress, parts.scratch, view)
             tree = TreeBackup(work, report, tally)
             parts.progress.phase("Backing up", parts.total_bytes)
             # Closed before the view is: a snapshot with open directories cannot be unmounted.

@@ -27,10 +27,16 @@ from wain.tree.manifest import Details, Manifest, check_signature, open_details,
 from wain.wire.vault import VaultApi
 
 CACHED_PIECES: Final = 16
+CACHED_ENTRIES: Final = 1 << 14
+"""In all cached pieces, about 15 MB, unless the newest one alone has more."""
+KNOWN_FIRSTS: Final = 1 << 16
+"""So many pieces' first names are remembered, at most 20 MB: a name among millions is found by them."""
 
 Damage = Callable[[bytes, WainError], None]
 """Told of a directory, by its path, that cannot be read in full, and why."""
 
+_AFTER_ALL: Final = b"\xff" * 256
+"""Longer than any name, and after all of them."""
 _ROOT_STAT: Final = Stat(0o755, 0, 0, 0, 0, 0, 0, 0, 1)
 
 
@@ -52,6 +58,9 @@ class PointView:
         self.details: Details = open_details(self.manifest, key)
         self.packs = PointPacks(vault, rid, self.manifest, key)
         self._pieces: OrderedDict[ChunkId, Sequence[Entry]] = OrderedDict()
+        self._cached_entries = 0
+        self._firsts: dict[ChunkId, bytes] = {}
+        """The first name in each of the pieces that were searched; of an empty piece, a name that no entry has."""
         self.index = PointIndex(self.packs, self.details.index, partial(self._proven, ChunkType.INDEX))
 
     def __enter__(self) -> Self:
@@ -64,6 +73,7 @@ class PointView:
         """Let go of the index and the caches."""
         self.index.close()
         self._pieces.clear()
+        self._cached_entries = 0
 
     # Chunks
 
@@ -177,11 +187,27 @@ class PointView:
         found = self._pieces.get(chunk)
         if found is None:
             found = self._pieces[chunk] = decode_piece(self.read_chunk(ChunkType.TREE, chunk))
-            if len(self._pieces) > CACHED_PIECES:
-                self._pieces.popitem(last=False)
+            self._cached_entries += len(found)
+            self._forget_pieces()
         else:
             self._pieces.move_to_end(chunk)
         return found
+
+    def _forget_pieces(self) -> None:
+        """Forget what was not wanted for the longest time; the newest piece always stays."""
+        pieces = self._pieces
+        while len(pieces) > CACHED_PIECES or (self._cached_entries > CACHED_ENTRIES and len(pieces) > 1):
+            self._cached_entries -= len(pieces.popitem(last=False)[1])
+
+    def _first(self, chunk: ChunkId) -> bytes:
+        """Return the first name in a piece."""
+        known = self._firsts.get(chunk)
+        if known is None:
+            entries = self._piece(chunk)
+            if len(self._firsts) >= KNOWN_FIRSTS:
+                self._firsts.clear()
+            known = self._firsts[chunk] = entries[0].name if entries else _AFTER_ALL
+        return known
 
     def child(self, directory: Entry, name: bytes) -> Entry | None:
         """Return the entry of a name in a directory, or None: by halves over its pieces, then by halves within one."""
@@ -189,8 +215,7 @@ class PointView:
         low, high = 0, len(chunks) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            entries = self._piece(chunks[middle])
-            if entries and entries[0].name <= name:
+            if self._first(chunks[middle]) <= name:
                 low = middle
             else:
                 high = middle - 1

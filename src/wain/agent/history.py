@@ -7,7 +7,7 @@ all of them, so that a whole unchanged directory is. Losing them costs reading, 
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,11 @@ from wain.base.errors import DataError
 from wain.base.ids import HASH_BYTES, PackId
 from wain.storage.durable import fsync_dir, write_all, writing
 from wain.tree.compare import split_entries
+from wain.tree.format import entry_name
 
 HISTORY_MAGIC: Final = b"WAINHIST"
-HISTORY_VERSION: Final = 2
+HISTORY_VERSION: Final = 3
+READABLE_VERSIONS: Final = (2, HISTORY_VERSION)
 HISTORY_HEADER_BYTES: Final = 26
 FRAME_HEADER_BYTES: Final = 20
 FRAME_BYTES: Final = 4 << 20
@@ -57,17 +59,14 @@ class HistoryWriter:
             self._file.close()
 
     def add(self, directory: bytes, remembered: "Remembered") -> None:
-        """Append a directory, in walk order."""
-        packs = b"".join(
-            _LISTED.pack(len(name), len(ids)) + name + b"".join(ids) for name, ids in remembered.listed.items()
-        )
+        """Append a directory, in walk order, or the next part of one, in the order of its names."""
         needs = encode_needs(remembered.needs)
-        for body in _bodies(remembered.entries):
+        for body, listed in _frames(remembered):
+            packs = b"".join(_LISTED.pack(len(name), len(ids)) + name + b"".join(ids) for name, ids in listed.items())
             crc = crc32(needs, crc32(packs, crc32(body, crc32(directory))))
             head = _FRAME.pack(len(directory), len(body), len(packs), len(needs), crc)
             with writing(str(self._path)):
                 self._file.write(b"".join((head, directory, body, packs, needs)))
-            packs = needs = b""
 
     def publish(self, final: Path, segment_packs: Sequence[PackId | None]) -> None:
         """Make the closed stream durable under its final name. `segment_packs` says where the job's segments lie."""
@@ -82,21 +81,22 @@ class HistoryWriter:
             fsync_dir(final.parent)
 
 
-def _bodies(entries: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the entries end to end in one piece or, when they are many, in pieces of about `FRAME_BYTES`."""
-    body = b"".join(entries) if isinstance(entries, list) and len(entries) < FRAME_BYTES >> 14 else None
-    if body is not None:
-        yield body
+def _frames(remembered: "Remembered") -> Iterator[tuple[bytes, Mapping[bytes, Sequence[PackId]]]]:
+    """Yield the entries end to end, in one piece or in pieces of about `FRAME_BYTES`, each with the packs it lists."""
+    entries, listed = remembered.entries, remembered.listed
+    whole = b"".join(entries)
+    if len(whole) <= FRAME_BYTES:
+        yield whole, listed
         return
-    piece: list[bytes] = []
-    size = 0
-    for encoded in entries:
-        piece.append(encoded)
+    del whole
+    first = size = 0
+    for number, encoded in enumerate(entries, 1):
         size += len(encoded)
-        if size >= FRAME_BYTES:
-            yield b"".join(piece)
-            piece, size = [], 0
-    yield b"".join(piece)
+        if size >= FRAME_BYTES or number == len(entries):
+            piece = entries[first:number]
+            names = set(map(entry_name, piece)) if listed else set()
+            yield b"".join(piece), {name: ids for name, ids in listed.items() if name in names}
+            first, size = number, 0
 
 
 def set_interrupted_aside(partial: Path) -> Path:
@@ -116,7 +116,7 @@ def set_interrupted_aside(partial: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What is kept of one directory."""
+    """What is kept of one directory, or of a part of it."""
 
     entries: list[bytes]
     """Encoded entries, in name order."""
@@ -128,10 +128,10 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a walk saw in one directory."""
+    """What a walk saw in one directory, or in a part of it."""
 
     entries: dict[bytes, bytes] = field(default_factory=dict)
-    """Encoded entries by name."""
+    """Encoded entries by name, in the order of the names."""
     listed: dict[bytes, tuple[PackId, ...]] = field(default_factory=dict)
     """The packs of each file whose chunks stand in lists."""
     packs: frozenset[PackId] | None = None
@@ -153,6 +153,7 @@ class HistoryReader:
         self._left = 0
         self._pending: _Frame | None = None
         self._places: Places = NO_PLACES
+        self._key = b""
         try:
             self._file = open(path, "rb", buffering=1 << 20)  # noqa: SIM115 (closed by close)
             self._places = read_places(self._file)
@@ -162,32 +163,40 @@ class HistoryReader:
         except OSError:
             self.close()
             return
-        if head == _HEAD.pack(HISTORY_MAGIC, HISTORY_VERSION, registration):
+        if head in [_HEAD.pack(HISTORY_MAGIC, version, registration) for version in READABLE_VERSIONS]:
             self._advance()
         else:
             self.close()
 
     def seen(self, directory: bytes) -> Seen:
-        """Return what the directory held. Ask in walk order."""
+        """Return what the directory held, or the first part of it, when it held much. Ask in walk order."""
         pending = self._pending
         if pending is None:
             return NOTHING
-        key = walk_key(directory)
-        while pending is not None and pending.key < key:
+        self._key = walk_key(directory)
+        while pending is not None and pending.key < self._key:
             pending = self._advance()
-        found = NOTHING
-        while pending is not None and pending.key == key:
-            try:
-                entries, listed = split_entries(pending.entries), _decode_listed(pending.listed)
-                packs = resolve_needs(pending.needs, self._places)
-            except (DataError, struct.error):
-                return NOTHING
-            if found is NOTHING:
-                found = Seen(entries, listed, packs)
-            else:
-                found.entries.update(entries)
-            pending = self._advance()
-        return found
+        return self.next_part()
+
+    @property
+    def more(self) -> bool:
+        """True when a further part of the directory that was asked for last follows."""
+        return self._pending is not None and self._pending.key == self._key
+
+    def next_part(self) -> Seen:
+        """Return the next part of the directory that was asked for last; nothing when there is none."""
+        pending = self._pending
+        if pending is None or pending.key != self._key:
+            return NOTHING
+        self._advance()
+        try:
+            return Seen(
+                split_entries(pending.entries),
+                _decode_listed(pending.listed),
+                resolve_needs(pending.needs, self._places),
+            )
+        except (DataError, struct.error):
+            return NOTHING
 
     def close(self) -> None:
         """Release the file."""

@@ -63,7 +63,7 @@ def list_still(fd: int, stat: os.stat_result, scan: Scan) -> Listing:
         time.sleep(STILL_NS / 10**9)
         faults = []
         before, started = os.fstat(fd), time.time_ns()
-        found = _combine(fd, found, _scan_anew(fd, scan, faults), faults)
+        found = _combine(fd, found, scan_anew(fd, scan, faults), faults)
         stat = os.fstat(fd)
     return Listing(found, faults, stat, _same(before, stat))
 
@@ -78,7 +78,7 @@ def _recent(stat: os.stat_result, started: int) -> bool:
     return abs(started - stat.st_ctime_ns) < STILL_NS
 
 
-def _scan_anew(fd: int, scan: Scan, faults: list[Fault]) -> list[Found]:
+def scan_anew(fd: int, scan: Scan, faults: list[Fault]) -> list[Found]:
     """List a directory through a new descriptor: btrfs decides where a listing ends when the directory is opened."""
     try:
         anew = os.open(b".", OPEN_DIRECTORY, dir_fd=fd)

@@ -16,7 +16,9 @@ from typing import Final
 from wain.agent.file_content import FileContent
 from wain.agent.history import HistoryReader, HistoryWriter, Remembered
 from wain.agent.known import KnownChunks
+from wain.agent.level import HELD_BYTES, Level
 from wain.agent.listing import Found
+from wain.agent.parts import Part, in_parts
 from wain.agent.pipeline import Needs, Pipeline
 from wain.agent.reading import (
     KINDS,
@@ -57,18 +59,10 @@ SETTLE_NS: Final = 2 * 10**9
 """A file touched this shortly before it was read is read again next time: it may change once more within the same tick
 of the file system's clock (2 s on FAT), and then look as if it had not."""
 _PROGRESS_EVERY: Final = 4 * MIB
-_PIECES_EVERY: Final = 1024
+_PIECES_EVERY: Final = 16
 _FEW: Final = 1000
 _SMALL_LISTING: Final = PIECE_MIN_BYTES - PIECE_HEADER_BYTES
 """A listing below this is one piece: no need to look for a place to cut it."""
-
-
-@dataclass(slots=True)
-class _Level:
-    """A directory on the way: its encoded entries so far, by name."""
-
-    path: bytes
-    entries: list[tuple[bytes, bytes]]
 
 
 @dataclass(slots=True)
@@ -103,6 +97,8 @@ class TreeParts:
     """Newest first."""
     record: HistoryWriter
     progress: Progress
+    scratch: Path
+    """Where entries of a very large directory may wait."""
     view: View = LIVE
 
 
@@ -116,7 +112,7 @@ class TreeBackup:
         self.root: tuple[ChunkId, ...] = ()
         self._files = FileContent(parts.pipeline, parts.known, parts.cutter, self._bytes_read)
         self._unchanged = Unchanged(parts.known, parts.pipeline, self._device)
-        self._levels: list[_Level] = []
+        self._levels: list[Level] = []
         self._devices: dict[int, int] = {}
         self._listed: dict[bytes, tuple[PackId, ...]] = {}
         self._lasting = True
@@ -134,32 +130,47 @@ class TreeBackup:
         self._tick()
 
     def _enter(self, event: Entered) -> None:
-        histories = [history.seen(event.path) for history in self._parts.histories]
-        seen = [one for one in histories if one.entries]
+        self.tally.selected += event.selected
+        level = Level(event.path, self._parts.scratch)
+        for part in in_parts(event.path, event.leaves, self._parts.histories):
+            self._part(event, part, level)
+        level.descend()
+        self._levels.append(level)
+
+    def _part(self, event: Entered, part: Part, level: Level) -> None:
+        """Store files of a directory, all or some of them, and remember them as a part of it."""
         settled = time.time_ns() - SETTLE_NS
         self._listed = {}
         needs = self._parts.pipeline.needs = Needs()
         complete = True
-        entries: list[tuple[bytes, bytes]] = []
+        entries = level.entries
         lasting: list[bytes] = []
-        self.tally.selected += event.selected
-        unchanged = self._unchanged.of(event.leaves, seen, self._listed)
-        for found, old in zip(event.leaves, unchanged, strict=True):
+        size = 0
+        unchanged = self._unchanged.of(part.leaves, part.histories, self._listed)
+        for found, old in zip(part.leaves, unchanged, strict=True):
             encoded = self._leaf(event, found, old)
             if encoded is None:
                 continue
             entries.append((found.name, encoded))
+            size += len(encoded)
             if old is not None or (self._lasting and found.stat.st_ctime_ns < settled):
                 lasting.append(encoded)
             else:
                 complete = False
+            if size >= HELD_BYTES:  # What is needed so far is what these entries need.
+                self._remember(event.path, lasting, needs if complete else None)
+                level.spill()
+                lasting, size = [], 0
+        self._remember(event.path, lasting, needs if complete else None)
+        level.relieve()
+
+    def _remember(self, directory: bytes, lasting: list[bytes], needs: Needs | None) -> None:
         if lasting:
-            self._parts.record.add(event.path, Remembered(lasting, self._listed, needs if complete else None))
-        self._levels.append(_Level(event.path, entries))
+            self._parts.record.add(directory, Remembered(lasting, self._listed, needs))
 
     def _leave(self, event: Left) -> None:
         level = self._levels.pop()
-        pieces = self._store_listing(level.entries)
+        pieces = self._store_listing(level)
         self.tally.directories += 1
         if not self._levels:
             self.root = pieces
@@ -171,19 +182,19 @@ class TreeBackup:
             entry = Entry(name, Kind.DIRECTORY, self._stat(event.stat), Content(pieces))
             encoded = self._encode(event.path, entry, xattrs)
         if encoded is not None:
-            self._levels[-1].entries.append((name, encoded))
+            self._levels[-1].add(name, encoded)
 
-    def _store_listing(self, entries: list[tuple[bytes, bytes]]) -> tuple[ChunkId, ...]:
-        if len(entries) < _FEW and len({name for name, _ in entries}) == len(entries):
+    def _store_listing(self, level: Level) -> tuple[ChunkId, ...]:
+        entries = level.entries
+        if not level.spilled and len(entries) < _FEW and len({name for name, _ in entries}) == len(entries):
             entries.sort(key=itemgetter(0))
             few = [encoded for _, encoded in entries]
             if sum(map(len, few)) < _SMALL_LISTING:
                 return (self._store_tree(encode_piece(few)),)
-        entries.sort(key=itemgetter(0))
         builder = PieceBuilder()
         pieces: list[ChunkId] = []
         last = b""
-        for number, (name, encoded) in enumerate(entries):
+        for number, (name, encoded) in enumerate(level.in_order()):
             if name == last:
                 continue  # A name that a directory listed twice, because it was renamed meanwhile.
             last = name
@@ -191,6 +202,7 @@ class TreeBackup:
             if number % _PIECES_EVERY == 0:
                 pieces += [self._store_tree(piece) for piece in builder.take_full()]
         pieces += [self._store_tree(piece) for piece in builder.finish()]
+        level.close()
         return tuple(pieces)
 
     def _leaf(self, event: Entered, found: Found, old: bytes | None) -> bytes | None:

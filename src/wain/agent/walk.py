@@ -2,26 +2,30 @@
 
 The walk yields `Entered` when it opens a directory and `Left` when it is done below it. Names within a directory and
 directories among themselves come sorted by their bytes, so two walks of one tree can be merged in constant memory.
-What cannot be looked at becomes a `Problem`; only the source can cause one.
+A directory of very many names is a crowd (`wain.agent.crowd`): few of them are in memory at a time. What cannot be
+looked at becomes a `Problem`; only the source can cause one.
 """
 
 import contextlib
 import os
 import stat as modes
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Final, NamedTuple
 
-from wain.agent.listing import Fault, Found, list_still
+from wain.agent import crowd
+from wain.agent.cache_tag import CACHE_TAG, is_cache
+from wain.agent.crowd import LeavesOut, TooMany, list_crowd
+from wain.agent.listing import Fault, Found, Listing, list_still
+from wain.agent.names import NameQueue
 from wain.agent.view import LIVE, OPEN_DIRECTORY, View
 from wain.job.job import Problem
 from wain.policy.exclusion import Exclusions
 
-CACHE_TAG: Final = b"CACHEDIR.TAG"
-CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"
-"""The first bytes of a cache directory's tag (Cache Directory Tagging Specification)."""
 OPEN_LEVELS: Final = 200
 """How many directories, one below the other, are open at once: a tree may be deeper than a process may open files."""
 
@@ -44,15 +48,20 @@ class WalkPlan:
     one_file_system: bool = False
     skip: frozenset[tuple[int, int]] = frozenset()
     view: View = LIVE
+    scratch: Path = field(default_factory=lambda: Path(gettempdir()))
+    """Where the names of a very large directory may be put."""
 
 
 class Entered(NamedTuple):
-    """A directory is open. `leaves` are its entries that are not directories, sorted by name."""
+    """A directory is open. `leaves` are its entries that are not directories, sorted by name.
+
+    They are a list, but of a crowd: its leaves can be iterated over once, before the walk goes on.
+    """
 
     path: bytes
     fd: int
     stat: os.stat_result
-    leaves: list[Found]
+    leaves: Iterable[Found]
     selected: bool
     """Within an include, and not only on the way to one."""
 
@@ -67,12 +76,12 @@ class Left(NamedTuple):
 
 @dataclass(slots=True)
 class _Open:
-    """A directory on the walk's stack: subdirectories still to enter, last one first."""
+    """A directory on the walk's stack. `todo` are the names of the subdirectories still to enter, last one first."""
 
     path: bytes
     fd: int
     stat: os.stat_result
-    todo: list[Found]
+    todo: list[bytes] | NameQueue
     selected: bool
     """Within an include; a directory that only leads to one is not listed but picked from."""
     cache: bool = False
@@ -99,28 +108,28 @@ class Walk:
             root_fd = _open_directory(self.plan.view, b"/", b"/", None)
             root = os.fstat(root_fd)
             top = _Open(b"/", root_fd, root, [], b"/" in self._includes, identity=(root.st_dev, root.st_ino))
-            yield self._enter(stack, top)
+            yield from self._enter(stack, top)
             while stack:
                 top = stack[-1]
                 if not top.todo:
                     yield Left(top.path, top.fd, top.stat)
                     self._leave(stack)
                 elif (child := self._descend(stack, top.todo.pop())) is not None:
-                    yield self._enter(stack, child)
+                    yield from self._enter(stack, child)
         finally:
             for one in stack:
                 _close(one)
 
-    def _descend(self, stack: list[_Open], child: Found) -> _Open | None:
+    def _descend(self, stack: list[_Open], name: bytes) -> _Open | None:
         """Open a subdirectory, unless it is to be left out."""
         parent = stack[-1]
-        path = join(parent.path, child.name)
+        path = join(parent.path, name)
         try:
-            fd = _open_directory(self.plan.view, path, child.name, parent.fd)
+            fd = _open_directory(self.plan.view, path, name, parent.fd)
         except OSError as error:
             self.report(Problem(path, words(error)))
             return None
-        opened = _Open(path, fd, child.stat, [], selected=False)
+        opened = _Open(path, fd, parent.stat, [], selected=False)
         try:
             opened.stat = os.fstat(fd)
             opened.identity = (opened.stat.st_dev, opened.stat.st_ino)
@@ -156,16 +165,39 @@ class Walk:
         """Return True for an excluded directory that is entered only because it leads to an include."""
         return path in self._picks and self.plan.exclusions.matches(path, is_directory=True)
 
-    def _enter(self, stack: list[_Open], here: _Open) -> Entered:
+    def _enter(self, stack: list[_Open], here: _Open) -> Generator[Entered]:
         stack.append(here)
         if len(stack) > OPEN_LEVELS + 1:
             _close(stack[-OPEN_LEVELS - 1])
-        found = self._list(here) if here.selected else self._pick(here)
+        try:
+            found = self._list(here) if here.selected else self._pick(here)
+        except TooMany:
+            yield from self._enter_crowd(here)
+            return
         found.sort(key=_NAME)
         leaves = [one for one in found if not modes.S_ISDIR(one.stat.st_mode)]
         if len(leaves) < len(found):
-            here.todo = [one for one in reversed(found) if modes.S_ISDIR(one.stat.st_mode)]
-        return Entered(here.path, here.fd, here.stat, leaves, here.selected)
+            here.todo = [one.name for one in reversed(found) if modes.S_ISDIR(one.stat.st_mode)]
+        yield Entered(here.path, here.fd, here.stat, leaves, here.selected)
+
+    def _enter_crowd(self, here: _Open) -> Generator[Entered]:
+        """Enter a directory of more names than are held."""
+        try:
+            listed = list_crowd(here.fd, self.plan.scratch)
+        except OSError as error:
+            self.report(Problem(here.path, f"it could not be listed: {words(error)}"))
+            yield Entered(here.path, here.fd, here.stat, [], here.selected)
+            return
+        self._listed(here, listed.listing)
+        self._check_picks(here.path, self._picked(here))
+        leaves = listed.leaves(self._leaving_out(here), lambda fault: self.report(_problem(here.path, fault)))
+        yield Entered(here.path, here.fd, here.stat, leaves, here.selected)
+        for _ in leaves:  # What its reader did not want to see may be directories.
+            pass
+        if listed.gone:
+            reason = f"{listed.gone} names went while it was read: if they were renamed, the new ones may be missing"
+            self.report(Problem(here.path, reason))
+        here.todo = listed.directories
 
     def _leave(self, stack: list[_Open]) -> None:
         """Close the top of the stack; open the one below again when it was closed for want of descriptors."""
@@ -178,54 +210,57 @@ class Walk:
             _close(child)
 
     def _list(self, here: _Open) -> list[Found]:
-        """Return what an include holds, sorted by nothing, without what the plan leaves out."""
+        """Return what an include holds, sorted by nothing, without what the plan leaves out. Raises `TooMany`."""
         here.cache = self.plan.exclude_caches and is_cache(here.fd)
+        leaves_out = self._leaving_out(here)
         try:
-            listing = list_still(here.fd, here.stat, lambda fd, faults: self._scan(here, fd, faults))
+            listing = list_still(here.fd, here.stat, lambda fd, faults: _scan(fd, faults, leaves_out))
         except OSError as error:
             self.report(Problem(here.path, f"it could not be listed: {words(error)}"))
             return []
-        here.stat = listing.stat
-        for fault in listing.faults:
-            self.report(_problem(here.path, fault))
-        if not listing.still:
-            self.report(Problem(here.path, "it changed all the time while it was listed: a name may be missing"))
+        self._listed(here, listing)
         picks = self._picks.get(here.path)
         if picks:
             self._check_picks(here.path, {one.name: one.stat for one in listing.found if one.name in picks})
         return listing.found
 
-    def _scan(self, here: _Open, fd: int, faults: list[Fault]) -> list[Found]:
-        """List an include once. What was listed before an error is kept."""
+    def _listed(self, here: _Open, listing: Listing) -> None:
+        """Take note of how a directory looked after its listing, and report what was wrong with that."""
+        here.stat = listing.stat
+        for fault in listing.faults:
+            self.report(_problem(here.path, fault))
+        if not listing.still:
+            self.report(Problem(here.path, "it changed all the time while it was listed: a name may be missing"))
+
+    def _leaving_out(self, here: _Open) -> LeavesOut | None:
+        """Return what tells which names of an include the plan leaves out; None when it takes all."""
         path, plan, picks, only_tag = here.path, self.plan, self._picks.get(here.path, ()), here.cache
-        found: list[Found] = []
         matches = plan.exclusions.matches if plan.exclusions else None
         biggest = plan.max_file_bytes
-        try:
-            with os.scandir(fd) as listing:
-                for item in listing:
-                    name = item.name.encode(_ENCODING, _ERRORS)
-                    try:
-                        stat = item.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # Gone between two system calls: it is no longer part of the directory.
-                    except OSError as error:
-                        faults.append(Fault(name, error))
-                        continue
-                    if name not in picks:  # What is included by name, or leads to it, always counts.
-                        if only_tag and name != CACHE_TAG:
-                            continue  # As GNU tar does: the directory and its tag stay, what it caches does not.
-                        if matches and matches(join(path, name), modes.S_ISDIR(stat.st_mode)):
-                            continue
-                        if biggest is not None and stat.st_size > biggest and modes.S_ISREG(stat.st_mode):
-                            continue
-                    found.append(Found(name, stat))
-        except OSError as error:
-            faults.append(Fault(b"", error))
-        return found
+        if not only_tag and matches is None and biggest is None:
+            return None
+
+        def leaves_out(name: bytes, stat: os.stat_result) -> bool:
+            if name in picks:  # What is included by name, or leads to it, always counts.
+                return False
+            if only_tag and name != CACHE_TAG:
+                return True  # As GNU tar does: the directory and its tag stay, what it caches does not.
+            if matches and matches(join(path, name), modes.S_ISDIR(stat.st_mode)):
+                return True
+            return biggest is not None and stat.st_size > biggest and modes.S_ISREG(stat.st_mode)
+
+        return leaves_out
 
     def _pick(self, here: _Open) -> list[Found]:
         """Return what leads to includes, of a directory that is not in one itself."""
+        found = self._picked(here)
+        self._check_picks(here.path, found)
+        # What only leads to an include, and is no directory, was reported and is not kept.
+        wanted = (Found(name, stat) for name, stat in found.items())
+        return [one for one in wanted if modes.S_ISDIR(one.stat.st_mode) or join(here.path, one.name) in self._includes]
+
+    def _picked(self, here: _Open) -> dict[bytes, os.stat_result]:
+        """Look at what leads to includes in a directory."""
         found: dict[bytes, os.stat_result] = {}
         for name in self._picks.get(here.path, ()):
             try:
@@ -234,10 +269,7 @@ class Walk:
                 continue
             except OSError as error:
                 self.report(Problem(join(here.path, name), words(error)))
-        self._check_picks(here.path, found)
-        # What only leads to an include, and is no directory, was reported and is not kept.
-        wanted = (Found(name, stat) for name, stat in found.items())
-        return [one for one in wanted if modes.S_ISDIR(one.stat.st_mode) or join(here.path, one.name) in self._includes]
+        return found
 
     def _check_picks(self, directory: bytes, found: dict[bytes, os.stat_result]) -> None:
         """Report what the policy names and the walk will not find, or will find to be only a link."""
@@ -261,6 +293,29 @@ class Walk:
         if not os.path.lexists(target):
             return True
         return any(target == one or target.startswith(join(one, b"")) for one in self._includes)
+
+
+def _scan(fd: int, faults: list[Fault], leaves_out: LeavesOut | None) -> list[Found]:
+    """List a directory once. What was listed before an error is kept. Raises `TooMany`."""
+    found: list[Found] = []
+    try:
+        with os.scandir(fd) as listing:
+            for item in listing:
+                name = item.name.encode(_ENCODING, _ERRORS)
+                try:
+                    stat = item.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # Gone between two system calls: it is no longer part of the directory.
+                except OSError as error:
+                    faults.append(Fault(name, error))
+                    continue
+                if leaves_out is None or not leaves_out(name, stat):
+                    found.append(Found(name, stat))
+                    if len(found) > crowd.HELD_NAMES:
+                        raise TooMany
+    except OSError as error:
+        faults.append(Fault(b"", error))
+    return found
 
 
 def _problem(directory: bytes, fault: Fault) -> Problem:
@@ -323,20 +378,6 @@ def _picks(includes: tuple[bytes, ...]) -> dict[bytes, set[bytes]]:
 def join(directory: bytes, name: bytes) -> bytes:
     """Return the path of a name in a directory."""
     return directory + name if directory == b"/" else directory + b"/" + name
-
-
-def is_cache(fd: int) -> bool:
-    """Return True when the open directory carries a valid CACHEDIR.TAG."""
-    try:
-        tag = os.open(CACHE_TAG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
-    except OSError:
-        return False
-    try:
-        return os.read(tag, len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
-    except OSError:
-        return False
-    finally:
-        os.close(tag)
 
 
 def words(error: OSError) -> str:

@@ -18,6 +18,7 @@ from wain.cli.progress import open_progress
 if TYPE_CHECKING:
     from wain.agent.restore_report import RestoreReport
     from wain.job.job import Problem
+    from wain.tree.entry import Entry
     from wain.wire.vault import RecoveryPoint
 
 _SHOWN_PROBLEMS: Final = 20
@@ -70,22 +71,17 @@ def ls(
 ) -> None:
     """List a directory of a recovery point."""
     with opened(context, (vault, databox), point, (passphrase_file, recovery_key_file), (os.fsencode(path),)) as view:
-        entries = list(view.list(os.fsencode(path)))
-    if json:
-        render.emit_json([entry_json(entry) for entry in entries])
-        return
-    rows = [
-        (
-            file_mode(entry),
-            str(entry.stat.uid),
-            str(entry.stat.gid),
-            format_bytes(entry.stat.size),
-            modified(entry),
-            shown_name(entry.name, entry),
-        )
-        for entry in entries
-    ]
-    render.table(("mode", "uid>", "gid>", "size>", "modified", "name"), rows)
+        entries = view.list(os.fsencode(path))
+        if json:
+            render.stream_json(map(entry_json, entries))
+        else:
+            render.table(("mode", "uid>", "gid>", "size>", "modified", "name"), map(_ls_row, entries))
+
+
+def _ls_row(entry: "Entry") -> tuple[str, ...]:
+    stat = entry.stat
+    name = shown_name(entry.name, entry)
+    return file_mode(entry), str(stat.uid), str(stat.gid), format_bytes(stat.size), modified(entry), name
 
 
 def restore(

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any, Final, TextIO
 
 from wain.base.errors import DataError, IllegalMove, RemoteError, UserError, WainError
@@ -19,6 +20,7 @@ EXIT_USER: Final = 1
 EXIT_WARNINGS: Final = 3
 EXIT_DATA: Final = 4
 EXIT_STOPPED: Final = 130
+TABLE_ROWS: Final = 1000
 
 _FAMILIES: Final[tuple[tuple[type[WainError], int], ...]] = (
     (DataError, EXIT_DATA),
@@ -106,16 +108,20 @@ def row(text: str) -> None:
     print(_safe(text))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
-    """Print a table; columns whose name ends with `>` are numbers and stand to the right."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO | None = None) -> None:
+    """Print a table; columns whose name ends with `>` are numbers and stand to the right.
+
+    Of very many rows only the first `TABLE_ROWS` are looked at beforehand, to find out how wide the columns are.
+    """
     out = sys.stdout if out is None else out
-    rows = [[_safe(cell) for cell in row] for row in rows]
-    if out.isatty():
-        _rich_table(columns, rows, out)
+    coming = ([_safe(cell) for cell in row] for row in rows)
+    first = list(islice(coming, TABLE_ROWS))
+    if out.isatty() and len(first) < TABLE_ROWS:
+        _rich_table(columns, first, out)
         return
     names = [column.rstrip(">") for column in columns]
-    widths = [max(len(row[at]) for row in [names, *rows]) for at in range(len(names))]
-    for row in [names, *rows]:
+    widths = [max(len(row[at]) for row in [names, *first]) for at in range(len(names))]
+    for row in chain([names], first, coming):
         cells = [
             cell.rjust(width) if column.endswith(">") else cell.ljust(width)
             for cell, width, column in zip(row, widths, columns, strict=True)

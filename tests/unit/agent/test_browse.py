@@ -3,7 +3,7 @@
 import pytest
 
 from unit.agent.points import KEY, NAMER, RID, PointBuilder, falsely, stat
-from wain.agent import point_index
+from wain.agent import browse, point_index
 from wain.agent.browse import PointView, split_path
 from wain.agent.point_packs import StillTravelling
 from wain.base.errors import CommitmentMismatch, Corrupt, DataError, Missing, Refused
@@ -190,3 +190,34 @@ def test_paths_are_taken_apart() -> None:
     assert split_path(b"/") == ()
     with pytest.raises(Refused):
         split_path(b"/a/../b")
+
+
+def test_a_name_among_many_pieces_costs_one_piece_once_their_beginnings_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(browse, "CACHED_ENTRIES", 8)
+    make = PointBuilder()
+    wide = make.small_pieces(b"wide", [make.file(b"%03d" % number, b"%d" % number) for number in range(100)], 7)
+    view = make.view([wide])
+    names = [b"%03d" % number for number in range(100)]
+    assert [entry.name for entry in view.list(b"/wide")] == names
+    assert len(view._pieces) == 1, "two pieces have more than eight entries"
+    assert all(view.child(wide, name) for name in names)
+    decoded: list[int] = []
+    real = browse.decode_piece
+    monkeypatch.setattr(browse, "decode_piece", lambda body: decoded.append(len(body)) or real(body))
+    for name in (b"050", b"049", b"000", b"099"):
+        decoded.clear()
+        assert view.entry(b"/wide/" + name).name == name
+        assert len(decoded) <= 2, "the root's piece, and the one that has the name"
+    assert [view.child(wide, name) for name in (b"", b"0495", b"a", b"\xff" * 255)] == [None] * 4
+
+
+@pytest.mark.parametrize("known", [1, 2, 100])
+def test_beginnings_are_forgotten_and_found_again(monkeypatch: pytest.MonkeyPatch, known: int) -> None:
+    monkeypatch.setattr(browse, "KNOWN_FIRSTS", known)
+    make = PointBuilder()
+    view = make.view([make.small_pieces(b"wide", [make.file(b"%02d" % number, b"") for number in range(30)], 2)])
+    for number in (3, 29, 0, 15, 14):
+        assert view.entry(b"/wide/%02d" % number).name == b"%02d" % number
+    assert len(view._firsts) <= known

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wain.agent import history
-from wain.agent.history import HistoryReader, HistoryWriter, Remembered, set_interrupted_aside, walk_key
+from wain.agent.history import NOTHING, HistoryReader, HistoryWriter, Remembered, Seen, set_interrupted_aside, walk_key
 from wain.agent.history_needs import encode_needs, encode_places, read_places, resolve_needs
 from wain.agent.pipeline import Needs
 from wain.base.errors import WriteFailed
@@ -60,17 +60,56 @@ def test_packs_of_listed_files(tmp_path: Path) -> None:
     assert HistoryReader(tmp_path / "h", RID).seen(b"/").listed == {b"x": packs, b"y": ()}
 
 
+def all_parts(reader: HistoryReader, directory: bytes) -> list[Seen]:
+    parts = [reader.seen(directory)]
+    while reader.more:
+        parts.append(reader.next_part())
+    return parts
+
+
 def test_a_huge_directory_takes_several_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has the needs of all, and of the packs of listed files those of its own."""
     monkeypatch.setattr(history, "FRAME_BYTES", 1000)
-    packs = {b"x": (PackId(b"p" * 32),)}
+    names = [b"%05d" % number for number in range(100)]
+    packs = {name: (PackId(b"p" * 32),) for name in (names[0], names[50], names[99])}
     with HistoryWriter(tmp_path / "h", RID) as record:
-        record.add(b"/", Remembered([entry(b"%05d" % number) for number in range(100)], packs, None))
+        record.add(b"/", Remembered([entry(name) for name in names], packs, Needs({PackId(b"q" * 32)}, set())))
         record.add(b"/b", Remembered([entry(b"x")], {}, None))
     reader = HistoryReader(tmp_path / "h", RID)
-    seen = reader.seen(b"/")
-    assert len(seen.entries) == 100
-    assert seen.listed == packs
+    parts = all_parts(reader, b"/")
+    assert [name for part in parts for name in part.entries] == names
+    assert len(parts) > 5
+    assert {name: ids for part in parts for name, ids in part.listed.items()} == packs
+    assert all(set(part.listed) <= set(part.entries) and part.packs == {b"q" * 32} for part in parts)
+    assert not reader.more
+    assert reader.next_part() is NOTHING
     assert list(reader.seen(b"/b").entries) == [b"x"]
+
+
+def test_what_is_left_of_a_huge_directory_is_passed_over(tmp_path: Path) -> None:
+    with HistoryWriter(tmp_path / "h", RID) as record:
+        for number in range(4):
+            record.add(b"/a", Remembered([entry(b"%d" % number)], {}, None))
+        record.add(b"/b", Remembered([entry(b"x")], {}, None))
+    reader = HistoryReader(tmp_path / "h", RID)
+    assert list(reader.seen(b"/a").entries) == [b"0"]
+    assert list(reader.next_part().entries) == [b"1"]
+    assert reader.more
+    assert list(reader.seen(b"/b").entries) == [b"x"]
+    assert not reader.more
+
+
+def test_a_history_of_version_2_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, the first frame of a huge directory speaks for all of them, and the others of nothing but entries."""
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "HISTORY_VERSION", 2)
+        needs = Needs({PackId(b"q" * 32)}, set())
+        with HistoryWriter(tmp_path / "h", RID) as record:
+            record.add(b"/", Remembered([entry(b"a")], {b"b": (PackId(b"p" * 32),)}, needs))
+            record.add(b"/", Remembered([entry(b"b")], {}, None))
+    first, second = all_parts(HistoryReader(tmp_path / "h", RID), b"/")
+    assert (list(first.entries), first.packs) == ([b"a"], {b"q" * 32})
+    assert (list(second.entries), second.packs, second.listed) == ([b"b"], None, {})
 
 
 def test_another_registrations_history_is_none(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from unit.agent.engine import Problems
 from wain.agent import listing
 from wain.agent import walk as walks
+from wain.agent.cache_tag import CACHE_SIGNATURE
 from wain.agent.history import walk_key
 from wain.agent.view import Place, View
 from wain.agent.walk import Entered, Left, Walk, WalkPlan
@@ -51,7 +52,7 @@ def tree(tmp_path: Path) -> Path:
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
-    (root / "cache/CACHEDIR.TAG").write_bytes(walks.CACHE_SIGNATURE + b"\n")
+    (root / "cache/CACHEDIR.TAG").write_bytes(CACHE_SIGNATURE + b"\n")
     return root
 
 
