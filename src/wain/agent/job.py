@@ -19,6 +19,7 @@ from wain.base.errors import Corrupt, Missing, Refused, WainError
 from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
+from wain.device.find import check_root
 from wain.job.job import Job, JobKind, JobState
 from wain.job.seeding import (
     COMPLETED,
@@ -33,7 +34,7 @@ from wain.job.seeding import (
     next_step,
 )
 from wain.order.order import Stage
-from wain.order.sku import Sku, find_sku
+from wain.order.sku import DATA_BOX_DISK, SKUS, Sku, find_sku
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import InitialBackup, Policy
 from wain.wire.databox import DataBoxApi
@@ -167,7 +168,7 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
             seeding.remember_sealed(work, writer)
             return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
-            room = Room(_sku(context, seed), writer.free_bytes, STRENGTHS[plan.parity_percent])
+            room = Room(_sku(context, seed, root), writer.free_bytes, STRENGTHS[plan.parity_percent])
             stored = sum(pack.placement.length for pack in writer.written)
             parts = _parts(context, known, DeviceSink(writer, room, stored), (Path(root),))
             parts = replace(parts, total_bytes=_total(context, parts), job=job.id)
@@ -278,10 +279,14 @@ def _total(context: _Context, parts: RunParts) -> int:
     return seen[-1] if seen else source_bytes(parts.plan())
 
 
-def _sku(context: _Context, seed: SeedRecord) -> Sku:
+def _sku(context: _Context, seed: SeedRecord, root: str) -> Sku:
+    """Return what bounds a seed. Of a kind that an operator has defined, the device's label says how much it takes."""
     databox = context.services.databox
     assert databox is not None, "the step to write a device comes from its order"
-    return find_sku(databox.order(seed.order).sku)
+    name, label = databox.order(seed.order).sku, check_root(root).label
+    if name in SKUS or label is None:
+        return find_sku(name)
+    return Sku(name, label.capacity_bytes, label.capacity_bytes, DATA_BOX_DISK.max_files)
 
 
 def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:

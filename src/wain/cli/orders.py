@@ -8,7 +8,7 @@ import typer
 from wain.base.errors import Refused
 from wain.base.ids import short
 from wain.base.sizes import format_bytes
-from wain.cli import render
+from wain.cli import render, skus
 from wain.cli.devices import finding_json, show_findings
 from wain.cli.options import DataBox, Json
 from wain.cli.ordering import CaFile, Remote, ResourceGroup, Service, Subscription, orders_at, shipping_words
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wain.order.order import Order, Stage
 
 app = typer.Typer(help="Data Box orders.", no_args_is_help=True)
+app.add_typer(skus.app, name="sku")
 
 _Name = Annotated[str, typer.Argument(metavar="ORDER", help="The order's name.")]
 _Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's root, which holds PageBlob.")]
@@ -31,7 +32,7 @@ def create(
     context: typer.Context,
     name: _Name,
     account: Annotated[str, typer.Option(help="The storage account that the data copy writes to.")],
-    sku: Annotated[str, typer.Option(help="DataBoxDisk or DataBox.")] = "DataBoxDisk",
+    sku: Annotated[str, typer.Option(help="One of `wain order sku list`.")] = "DataBoxDisk",
     subscription: Annotated[str, typer.Option(help="The subscription; the vault's must be the same.")] = "local",
     region: Annotated[str, typer.Option(help="Where the device is copied.")] = "local",
     contact: Annotated[

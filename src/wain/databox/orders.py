@@ -15,6 +15,7 @@ from typing import Any, Final
 from wain.base.errors import Missing, Refused
 from wain.base.ids import DeviceId
 from wain.base.moment import from_ns, to_ns
+from wain.databox import skus
 from wain.databox.catalog import Catalog
 from wain.databox.custody import Book, Step
 from wain.databox.tables import ACCOUNTS, AZURE, ORDERS, REQUESTS, STAGES
@@ -22,7 +23,7 @@ from wain.order import order as rules_of_stages
 from wain.order.custody import NO_RECORD, Event
 from wain.order.order import FINISHED, LOCAL_GROUP, AccountKind, Order, OrderRequest, Stage, StageTime
 from wain.order.rules import check_account_kind, check_name
-from wain.order.sku import SKUS, Sku, find_sku
+from wain.order.sku import Sku, find_sku
 from wain.storage.api import AzureAccount
 from wain.storage.sql import Connection
 
@@ -78,11 +79,10 @@ class Held:
 class Orders:
     """The verbs on accounts and orders. Errors (all): `WriteFailed` when the catalog cannot be written."""
 
-    def __init__(self, catalog: Catalog, book: Book, clock: Clock, skus: Mapping[str, Sku] = SKUS) -> None:
+    def __init__(self, catalog: Catalog, book: Book, clock: Clock) -> None:
         self._catalog = catalog
         self._book = book
         self._clock = clock
-        self._skus = skus
 
     def create_account(self, name: str, kind: AccountKind, region: str, azure: AzureAccount | None = None) -> Account:
         """Make a storage account, or make one in Azure known. The same call again changes nothing.
@@ -131,11 +131,22 @@ class Orders:
 
     def sku(self, order: Order) -> Sku:
         """Return the kind of device that was ordered."""
-        return find_sku(order.sku, self._skus)
+        return find_sku(order.sku, self.skus())
 
     def skus(self) -> Mapping[str, Sku]:
         """Return the kinds of device that can be ordered, by name."""
-        return {**SKUS, **self._skus}
+        with self._catalog.reading() as rows:
+            return skus.known(rows)
+
+    def add_sku(self, sku: Sku) -> Sku:
+        """Define a kind of device; see `skus.add`."""
+        with self._catalog.writing() as rows:
+            return skus.add(rows, sku, self._clock())
+
+    def remove_sku(self, name: str) -> None:
+        """Forget a kind of device; see `skus.remove`."""
+        with self._catalog.writing() as rows:
+            skus.remove(rows, name)
 
     def create(self, request: OrderRequest) -> Order:
         """Order a device. The same request again returns the order there is, wherever it has got to.
@@ -144,10 +155,10 @@ class Orders:
             Refused: bad name, unknown SKU or account, an account without page blobs, or another order of that name.
         """
         check_name(request.name)
-        find_sku(request.sku, self._skus)
         if not request.subscription:
             raise Refused("an order needs a subscription", "Name the subscription that your vault is in.")
         with self._catalog.writing() as rows:
+            find_sku(request.sku, skus.known(rows))
             account = _account_row(rows, request.account)
             if account is None:
                 hint = "Create the storage account first, as Storage V2 (general purpose v2)."

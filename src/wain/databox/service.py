@@ -4,7 +4,6 @@ Everything lives in one directory (see `home`). Every verb may be repeated, afte
 to the same end. Several processes may hold the service open; what works on a device does so alone.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -25,7 +24,7 @@ from wain.databox.prepare import Blank
 from wain.device.label import Label
 from wain.order.custody import CustodyRecord
 from wain.order.order import AccountKind, Order, OrderRequest, Stage
-from wain.order.sku import SKUS, Sku
+from wain.order.sku import Sku
 from wain.storage.api import AzureAccount, AzureBlobs, OpenAzure, PageBlobs
 from wain.wire.databox import CopiedContainer
 
@@ -60,19 +59,17 @@ class DataBox:
     Errors of every verb: `Missing` for an unknown order or account, `WriteFailed` when the catalog cannot be written.
     """
 
-    def __init__(
-        self, root: Path, clock: Clock = now, skus: Mapping[str, Sku] = SKUS, open_azure: OpenAzure = no_azure
-    ) -> None:
+    def __init__(self, root: Path, clock: Clock = now, open_azure: OpenAzure = no_azure) -> None:
         home = Home(root)
         self._book = Book(service_key(home.keys))
         self._catalog = Catalog(home.catalog)
-        self._orders = Orders(self._catalog, self._book, clock, skus)
+        self._orders = Orders(self._catalog, self._book, clock)
         self._parts = Parts(home, self._catalog, self._book, self._orders, clock, open_azure)
 
     @classmethod
     def open(cls, root: str | Path, clock: Clock = now, open_azure: OpenAzure = no_azure) -> Self:
-        """Open the service with the SKUs of the seed. `open_azure` opens accounts that lie in Azure."""
-        return cls(Path(root), clock, open_azure=open_azure)
+        """Open the service. `open_azure` opens accounts that lie in Azure."""
+        return cls(Path(root), clock, open_azure)
 
     def close(self) -> None:
         """Let go of the catalog."""
@@ -133,6 +130,18 @@ class DataBox:
             RemoteError: it lies in Azure and cannot be reached.
         """
         return self._parts.blobs(name)
+
+    def skus(self) -> list[Sku]:
+        """Return the kinds of device that can be ordered, those that the operator has defined last."""
+        return list(self._orders.skus().values())
+
+    def add_sku(self, sku: Sku) -> Sku:
+        """Define a kind of device, for disks of the operator's own. The same again changes nothing."""
+        return self._orders.add_sku(sku)
+
+    def remove_sku(self, name: str) -> None:
+        """Forget a kind of device that no order names."""
+        self._orders.remove_sku(name)
 
     def create_order(self, request: OrderRequest) -> Order:
         """Order a device (see `Orders.create`)."""

@@ -14,7 +14,7 @@ from azure.mgmt.databox import DataBoxManagementClient
 
 from wain.base.errors import Refused
 from wain.order.order import Order, OrderRequest
-from wain.wire.arm_jobs import IMPORT, order_of
+from wain.wire.arm_jobs import IMPORT, order_of, shape_of
 from wain.wire.arm_paths import account_id
 from wain.wire.calls import Declined, Unreachable
 
@@ -68,7 +68,7 @@ class ArmOrders:
         if not account.startswith("/"):
             account = account_id(self._at.subscription, self._group(), account)
         imports = [{"accountDetails": {"dataAccountType": "StorageAccount", "storageAccountId": account}}]
-        details = {"jobDetailsType": request.sku, "dataImportDetails": imports, **words}
+        details = {"jobDetailsType": shape_of(request.sku), "dataImportDetails": imports, **words}
         body = {
             "location": request.region,
             "sku": {"name": request.sku},

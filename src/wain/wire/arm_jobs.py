@@ -14,6 +14,9 @@ from wain.wire.arm_errors import ArmRefused, Code
 from wain.wire.arm_paths import JOB_TYPE, account_id, account_of, job_id
 
 IMPORT: Final = "ImportToAzure"
+DISK: Final = "DataBoxDisk"
+_SHAPES: Final = frozenset({DISK, "DataBox", "DataBoxHeavy", "DataBoxCustomerDisk"})
+"""Azure's kinds of details (`jobDetailsType`)."""
 WORDS_CAP: Final = 64 * 1024
 """How long what a customer says about an order may be, as JSON."""
 REASON_CAP: Final = 1024
@@ -117,6 +120,11 @@ def text(fields: Mapping[str, Any], key: str, target: str, cap: int = LINE_CAP) 
     return value
 
 
+def shape_of(sku: str) -> str:
+    """Return whose details an order has on the wire, where Azure knows only its own: an operator's kind is a disk."""
+    return sku if sku in _SHAPES else DISK
+
+
 def wanted(body: Mapping[str, Any]) -> Wanted:
     """Return what a create request asks for.
 
@@ -128,9 +136,10 @@ def wanted(body: Mapping[str, Any]) -> Wanted:
         raise ArmRefused(Code.TRANSFER, "only ImportToAzure is possible", "properties.transferType")
     details = mapping(properties.get("details"), "properties.details")
     sku = text(mapping(body.get("sku"), "sku"), "name", "sku")
-    if details.get("jobDetailsType", sku) != sku:
+    if details.get("jobDetailsType", shape_of(sku)) != shape_of(sku):
         target = "properties.details.jobDetailsType"
-        raise ArmRefused(Code.BODY, f"the details are those of a {details['jobDetailsType']!r}, not {sku}", target)
+        reason = f"the details are those of a {details['jobDetailsType']!r}, not of a {shape_of(sku)}"
+        raise ArmRefused(Code.BODY, reason, target)
     for secret in _SECRETS:
         if details.get(secret):
             reason = f"this service locks no device with a {secret} from an order"
@@ -297,7 +306,7 @@ def job_json(job: Job, *, details: bool) -> dict[str, Any]:
 def _details(job: Job) -> dict[str, Any]:
     order = job.order
     shown = {
-        "jobDetailsType": order.sku,
+        "jobDetailsType": shape_of(order.sku),
         "contactDetails": {},
         **job.words.get("details", {}),
         "jobStages": stages_json(job),
@@ -309,7 +318,7 @@ def _details(job: Job) -> dict[str, Any]:
         shown["returnPackage"] = dict(job.package)
     if job.mitigation is not None:
         shown["lastMitigationActionOnJob"] = dict(job.mitigation)
-    if job.serial is not None and order.device is not None and order.sku == "DataBoxDisk":
+    if job.serial is not None and order.device is not None and shape_of(order.sku) == DISK:
         status = "InProgress" if order.stage is Stage.DATA_COPY else "NotStarted"
         if order.stage in FINISHED:
             status = "CompletedWithErrors" if order.stage is Stage.COMPLETED_WITH_ERRORS else "Completed"
@@ -334,8 +343,8 @@ def credentials_json(job: Job, passkey: str) -> dict[str, Any]:
     if order.device is None:
         hint = "Ask again when the order is DevicePrepared."
         raise ArmRefused(Code.CREDENTIALS_EARLY, f"order {order.name} has no device yet", "status", hint)
-    secrets: dict[str, Any] = {"jobSecretsType": order.sku}
-    if order.sku == "DataBoxDisk":
+    secrets: dict[str, Any] = {"jobSecretsType": shape_of(order.sku)}
+    if shape_of(order.sku) == DISK:
         secrets |= {"diskSecrets": [{"diskSerialNumber": job.serial or ""}], "isPasskeyUserDefined": False}
         secrets |= {"passKey": passkey} if passkey else {}
     else:

@@ -153,7 +153,11 @@ def address(street: str = "1 Microsoft Way") -> m.ShippingAddress:
 
 
 def job(sku: str = "DataBoxDisk", account: str = ACCOUNT, **more: Any) -> m.JobResource:
-    kinds = {"DataBoxDisk": m.DataBoxDiskJobDetails, "DataBoxHeavy": m.DataBoxHeavyJobDetails}
+    kinds = {
+        "DataBoxDisk": m.DataBoxDiskJobDetails,
+        "Archive": m.DataBoxDiskJobDetails,
+        "DataBoxHeavy": m.DataBoxHeavyJobDetails,
+    }
     details = kinds.get(sku, m.DataBoxJobDetails)
     said: dict[str, Any] = {
         "contact_details": m.ContactDetails(contact_name="Ada", phone="555-0100", email_list=[ADA]),

@@ -10,10 +10,13 @@ from azure.mgmt.databox import models as m
 from device.making import make_pack
 from unit.databox.making import seal
 from unit.databox.serving import ACCOUNT, GROUP, REGION, SUBSCRIPTION, Serve, account_id, address, job
+from wain.base.errors import Refused
 from wain.base.ids import SeedId
 from wain.base.progress import Silent
+from wain.base.sizes import TB
 from wain.databox.credentials import keep_passkey
 from wain.order.order import Stage
+from wain.order.sku import Sku
 
 ALL = [
     "DeviceOrdered",
@@ -222,6 +225,20 @@ def test_s17_s18_s35_the_kinds_of_device(serve: Serve) -> None:
     assert all(each.enabled for each in found.values())
     request.sku_names = ["DataBox"]
     assert len(list(client.service.list_available_skus_by_resource_group(GROUP, REGION, request))) == 1
+
+
+def test_a_kind_of_device_of_the_operators_own_is_offered(serve: Serve) -> None:
+    serve.databox.add_sku(Sku("Archive", 18 * TB, 18 * TB, 500))
+    client = serve.client()
+    request = m.AvailableSkuRequest(transfer_type="ImportToAzure", country="NL", location=REGION, sku_names=["Archive"])
+    [found] = client.service.list_available_skus_by_resource_group(GROUP, REGION, request)
+    assert (found.sku.name, found.properties.capacity.usable, found.enabled) == ("Archive", "18", True)
+    made = client.jobs.begin_create(GROUP, "own-disks", job("Archive")).result()
+    assert made.sku.name == "Archive"
+    client.jobs.cancel(GROUP, "own-disks", m.CancellationReason(reason="not needed"))
+    client.jobs.begin_delete(GROUP, "own-disks").result()
+    with pytest.raises(Refused, match="own-disks"):
+        serve.databox.remove_sku("Archive")
 
 
 def test_s37_s38_inputs_are_judged_as_the_order_will_be(serve: Serve) -> None:
