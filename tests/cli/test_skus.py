@@ -28,10 +28,12 @@ def test_an_own_kind_of_device_carries_a_seed(registered: Wain, tmp_path: Path, 
 
 def test_it_takes_no_more_than_was_said(registered: Wain, tmp_path: Path, source: Path) -> None:
     wain = registered
-    (source / "noise").write_bytes(os.urandom(3_000_000))
+    (source / "noise").write_bytes(os.urandom(12_000_000))
     made = wain("order", "sku", "add", "Own", "--size", "2MB", "--files", "7", "--json").json()
     assert made == {"name": "Own", "limitBytes": 2_000_000, "usableBytes": 2_000_000, "maxFiles": 7}
     ordered(wain, tmp_path, source)
+    [size] = [each for each in wain("doctor", "--json", code=1).json() if each["what"] == "size"]
+    assert (size["level"], "2.0 MB a Own takes" in size["seen"]) == ("bad", True)
     said = wain("backup", code=1).err
     assert "Own" in said
     assert "2.0 MB" in said

@@ -20,6 +20,7 @@ from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
 from wain.device.find import check_root
+from wain.device.label import sku_of
 from wain.job.job import Job, JobKind, JobState
 from wain.job.seeding import (
     COMPLETED,
@@ -34,7 +35,7 @@ from wain.job.seeding import (
     next_step,
 )
 from wain.order.order import Stage
-from wain.order.sku import DATA_BOX_DISK, SKUS, Sku, find_sku
+from wain.order.sku import Sku
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import InitialBackup, Policy
 from wain.wire.databox import DataBoxApi
@@ -280,13 +281,10 @@ def _total(context: _Context, parts: RunParts) -> int:
 
 
 def _sku(context: _Context, seed: SeedRecord, root: str) -> Sku:
-    """Return what bounds a seed. Of a kind that an operator has defined, the device's label says how much it takes."""
+    """Return what bounds a seed."""
     databox = context.services.databox
     assert databox is not None, "the step to write a device comes from its order"
-    name, label = databox.order(seed.order).sku, check_root(root).label
-    if name in SKUS or label is None:
-        return find_sku(name)
-    return Sku(name, label.capacity_bytes, label.capacity_bytes, DATA_BOX_DISK.max_files)
+    return sku_of(databox.order(seed.order).sku, check_root(root).label)
 
 
 def _identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:

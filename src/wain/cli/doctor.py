@@ -19,6 +19,7 @@ from wain.cli.parts import Parts, now
 from wain.cli.progress import open_progress
 
 if TYPE_CHECKING:
+    from wain.order.sku import Sku
     from wain.policy.policy import Policy
 
 _LOW_BYTES: Final = GIB
@@ -153,6 +154,7 @@ def _policy(parts: Parts, databox: str) -> Iterator[Finding]:
 def _order(parts: Parts, databox: str, policy: "Policy") -> Iterator[Finding]:
     from wain.agent.seed import find_device
     from wain.device.find import check_root
+    from wain.device.label import sku_of
     from wain.job.seeding import SeedState, WriteDevice, next_step
 
     assert policy.order is not None
@@ -166,12 +168,12 @@ def _order(parts: Parts, databox: str, policy: "Policy") -> Iterator[Finding]:
         free = _free_bytes(root.pageblob)
         yield Finding(Level.GOOD, "device", f"{root.path} can be written; {format_bytes(free)} free")
         if state is SeedState.PLANNED:
-            yield from _guarded("size", lambda: _size(policy, order.sku, free))
+            yield from _guarded("size", lambda: _size(policy, sku_of(order.sku, root.label), free))
 
 
-def _size(policy: "Policy", sku: str, free: int) -> Iterator[Finding]:
+def _size(policy: "Policy", sku: "Sku", free: int) -> Iterator[Finding]:
     """Compare what the items typically take, compressed, with the seed's table of SKUs and with the device."""
-    from wain.order.sku import check_fits, find_sku
+    from wain.order.sku import check_fits
     from wain.pageblob.parity import STRENGTHS
     from wain.policy.capacity import expected_bytes, sku_for
 
@@ -182,7 +184,7 @@ def _size(policy: "Policy", sku: str, free: int) -> Iterator[Finding]:
     words = f"the items hold {format_bytes(source)}, typically {format_bytes(least)} to {format_bytes(most)} compressed"
     words += f" and with {policy.parity_percent} % parity" if policy.parity_percent else ""
     best = sku_for(least)  # Over every limit: the refusal says whom to ask.
-    check_fits(find_sku(sku), least, 0)
+    check_fits(sku, least, 0)
     if free < least:
         cure = f"Make room, take a larger device ({best.title}), or protect fewer items offline."
         yield Finding(Level.BAD, "size", f"{words}; the device has {format_bytes(free)} free", cure)

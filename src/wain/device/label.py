@@ -8,6 +8,7 @@ from wain.base.codec import Decoder, Encoder
 from wain.base.errors import Malformed
 from wain.base.ids import UUID_BYTES, DeviceId
 from wain.base.moment import from_ns, to_ns
+from wain.order.sku import DATA_BOX_DISK, SKUS, Sku, find_sku
 from wain.pageblob.paged import decode_paged, encode_paged
 
 LABEL_FILE: Final = "wain-device.label"
@@ -28,6 +29,17 @@ class Label:
     sku: str
     capacity_bytes: int
     prepared_at: datetime
+
+
+def sku_of(name: str, label: Label | None) -> Sku:
+    """Return what a kind of device takes. Of one that an operator has defined, the device's own label says how much.
+
+    Raises:
+        Refused: it is no kind of Azure's, and the device has no label.
+    """
+    if name in SKUS or label is None:
+        return find_sku(name)
+    return Sku(name, label.capacity_bytes, label.capacity_bytes, DATA_BOX_DISK.max_files)
 
 
 def text_field(decoder: Decoder, cap: int, field: str) -> str:
