@@ -20,7 +20,7 @@ def locked(wain: Wain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @needs_luks
-def test_the_story_on_a_luks_device(wain: Wain, locked: Path, tmp_path: Path) -> None:
+def test_s43_the_story_on_a_luks_device(wain: Wain, locked: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for number in range(30):

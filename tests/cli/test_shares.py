@@ -46,7 +46,9 @@ def road(source: Path, path: str | Path) -> tuple[str | Path, ...]:
 
 
 @needs_samba
-def test_the_story_over_a_share_by_its_unc_name(shared: Wain, server: Server, tmp_path: Path, source: Path) -> None:
+def test_s44_s70_s73_the_story_over_a_share_by_its_unc_name(
+    shared: Wain, server: Server, tmp_path: Path, source: Path
+) -> None:
     said = shared(*road(source, UNC))
     assert "says that bytes are durable before the server has them" in said.err
     assert UNC in shared("policy", "show").out
@@ -62,7 +64,7 @@ def test_the_story_over_a_share_by_its_unc_name(shared: Wain, server: Server, tm
 
 
 @needs_samba
-def test_a_share_that_cannot_be_used_is_refused_with_the_reason(
+def test_s51_s53_a_share_that_cannot_be_used_is_refused_with_the_reason(
     shared: Wain, server: Server, tmp_path: Path, source: Path
 ) -> None:
     elsewhere = shared(*road(source, r"\\10.1.2.3\acct_PageBlob"), code=1).err
@@ -107,7 +109,7 @@ def test_a_share_that_vanishes_fails_the_job_and_the_same_command_resumes(
 
 
 @needs_samba
-def test_a_mount_that_another_account_made_is_named_as_the_reason(server: Server) -> None:
+def test_s46_s48_s49_s50_d4_a_mount_that_another_account_made_is_named_as_the_reason(server: Server) -> None:
     """The seed's Local System trap: the agent runs as another account than the one that mounted the share."""
     point = Path(tempfile.mkdtemp(prefix="wain-share-"))  # Outside of pytest's own directories, which are private.
     point.chmod(0o755)

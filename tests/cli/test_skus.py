@@ -17,7 +17,7 @@ def ordered(wain: Wain, tmp_path: Path, source: Path) -> None:
     wain("policy", "set", "--include", source, "--initial", "offline", *where)
 
 
-def test_an_own_kind_of_device_carries_a_seed(registered: Wain, tmp_path: Path, source: Path) -> None:
+def test_s35_an_own_kind_of_device_carries_a_seed(registered: Wain, tmp_path: Path, source: Path) -> None:
     wain = registered
     assert "64.0 MB" in wain("order", "sku", "add", "Own", "--size", "64MB").out
     assert [each["name"] for each in wain("order", "sku", "list", "--json").json()] == ["DataBoxDisk", "DataBox", "Own"]
@@ -26,7 +26,7 @@ def test_an_own_kind_of_device_carries_a_seed(registered: Wain, tmp_path: Path, 
     assert "order branch-office" in wain("order", "sku", "remove", "Own", code=1).err
 
 
-def test_it_takes_no_more_than_was_said(registered: Wain, tmp_path: Path, source: Path) -> None:
+def test_s21_s58_d5_a_seed_must_fit_on_its_one_device(registered: Wain, tmp_path: Path, source: Path) -> None:
     wain = registered
     (source / "noise").write_bytes(os.urandom(12_000_000))
     made = wain("order", "sku", "add", "Own", "--size", "2MB", "--files", "7", "--json").json()

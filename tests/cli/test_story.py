@@ -28,28 +28,28 @@ def whole_story(wain: Wain, tmp_path: Path, source: Path) -> None:
     wain("backup")
 
 
-def test_only_a_delivered_order_can_be_chosen(registered: Wain, tmp_path: Path, source: Path) -> None:
+def test_s65_s66_d2_only_a_delivered_order_can_be_chosen(registered: Wain, tmp_path: Path, source: Path) -> None:
     registered("account", "create", "seedaccount")
     registered("order", "create", ORDER, "--account", "seedaccount")
     said = registered("policy", "set", "--include", source, "--initial", "offline", "--order", ORDER, code=1)
     assert "DeviceOrdered, and only a Delivered order" in said.err
 
 
-def test_an_account_without_page_blobs_is_refused_with_the_reason(registered: Wain) -> None:
+def test_s37_s38_an_account_without_page_blobs_is_refused_with_the_reason(registered: Wain) -> None:
     registered("account", "create", "cold", "--kind", "BlobStorage")
     said = registered("order", "create", ORDER, "--account", "cold", code=1)
     assert "no page blobs" in said.err
     assert "Storage V2 (general purpose v2)" in said.err
 
 
-def test_an_empty_mount_point_is_no_device(delivered: Wain, tmp_path: Path, source: Path) -> None:
+def test_s72_d3_an_empty_mount_point_is_no_device(delivered: Wain, tmp_path: Path, source: Path) -> None:
     (tmp_path / "mnt").mkdir()
     args = ("--include", source, "--initial", "offline", "--order", ORDER, "--device", tmp_path / "mnt")
     assert "PageBlob" in delivered("policy", "set", *args, code=1).err
     assert list((tmp_path / "mnt").iterdir()) == []
 
 
-def test_the_words_of_the_seed(delivered: Wain, tmp_path: Path, source: Path) -> None:
+def test_s77_s80_s82_s83_s84_d7_the_words_of_the_seed(delivered: Wain, tmp_path: Path, source: Path) -> None:
     wain = delivered
     offline(wain, tmp_path, source)
     assert "safe to ship" in wain("backup").out

@@ -158,7 +158,7 @@ def test_what_was_lost_between_a_cut_and_the_resumption_is_written_again(road: R
     check(road)
 
 
-def test_another_device_is_refused_while_the_seed_is_begun(road: Road, monkeypatch) -> None:
+def test_s22_another_device_is_refused_while_the_seed_is_begun(road: Road, monkeypatch) -> None:
     def die(*_: object) -> None:
         raise DeviceLost("unplugged")
 
@@ -226,7 +226,7 @@ def test_a_data_copy_without_our_container(road: Road) -> None:
     check(road)
 
 
-def test_a_renamed_container_is_followed(road: Road) -> None:
+def test_s82_a_renamed_container_is_followed(road: Road) -> None:
     road.backup()
     road.copy()
     (name,) = road.orders.containers
@@ -336,7 +336,7 @@ def test_waiting_needs_no_data_box_service(road: Road) -> None:
     assert (job.state, job.message) == (JobState.WAITING, WAITING)
 
 
-def test_an_order_that_is_not_delivered_yet(road: Road) -> None:
+def test_s34_d2_an_order_that_is_not_delivered_yet(road: Road) -> None:
     road.orders.stage = Stage.DISPATCHED
     job = road.backup()
     assert (job.state, "once it is Delivered" in job.message) == (JobState.FAILED, True)

@@ -227,7 +227,7 @@ def test_s17_s18_s35_the_kinds_of_device(serve: Serve) -> None:
     assert len(list(client.service.list_available_skus_by_resource_group(GROUP, REGION, request))) == 1
 
 
-def test_a_kind_of_device_of_the_operators_own_is_offered(serve: Serve) -> None:
+def test_s35_a_kind_of_device_of_the_operators_own_is_offered(serve: Serve) -> None:
     serve.databox.add_sku(Sku("Archive", 18 * TB, 18 * TB, 500))
     client = serve.client()
     request = m.AvailableSkuRequest(transfer_type="ImportToAzure", country="NL", location=REGION, sku_names=["Archive"])

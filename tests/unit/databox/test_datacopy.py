@@ -330,7 +330,7 @@ def test_a_device_that_goes_away_halts_the_copy(home: Path, device: Path, monkey
     assert copied(databox, device).stage is Stage.COMPLETED
 
 
-def test_two_servers_on_one_device(home: Path, device: Path) -> None:
+def test_s23_d9_two_servers_on_one_device(home: Path, device: Path) -> None:
     databox = delivered(home, device)
     first = seal(device, PACKS[:2])
     second = seal(device, PACKS[2:], seed=SeedId(b"T" * 16))

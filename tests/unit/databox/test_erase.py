@@ -290,7 +290,7 @@ def test_a_device_that_does_not_read_back_as_zeros(
     erased(databox, device)
 
 
-def test_clean_account(databox: DataBox, device: Path, sealed: Seal) -> None:
+def test_s85_d8_clean_account(databox: DataBox, device: Path, sealed: Seal) -> None:
     others = databox.account_blobs(ACCOUNT)
     others.create("others", "a.vhd", 512)
     hashed, good = proof(sealed)

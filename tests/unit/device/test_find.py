@@ -9,7 +9,7 @@ from wain.device.find import check_root, detect, mount_points
 from wain.device.label import LABEL_FILE
 
 
-def test_the_root_of_a_disk(tmp_path):
+def test_s71_the_root_of_a_disk(tmp_path):
     root = check_root(make_device(tmp_path / "d"))
     assert (root.path, root.pageblob, root.is_share) == (tmp_path / "d", tmp_path / "d" / "PageBlob", False)
     assert root.label is not None
@@ -22,7 +22,7 @@ def test_the_page_blob_directory_itself(tmp_path):
     assert check_root(f"{tmp_path}/d/x/../PageBlob/") == check_root(tmp_path / "d")
 
 
-def test_a_share_is_the_page_blob_directory(tmp_path):
+def test_s45_s74_a_share_is_the_page_blob_directory(tmp_path):
     share = tmp_path / "myaccount_PageBlob"
     share.mkdir()
     root = check_root(share)
@@ -35,7 +35,7 @@ def test_a_device_that_wain_did_not_prepare(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["empty", "file", "absent", "BlockBlob"])
-def test_everything_else_is_refused_with_a_hint_and_nothing_is_made(tmp_path, name):
+def test_s71_s72_d3_everything_else_is_refused_with_a_hint_and_nothing_is_made(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "BlockBlob").mkdir()
@@ -69,7 +69,7 @@ def test_a_damaged_label_is_said_and_never_a_fifo_waited_for(tmp_path):
         check_root(tmp_path / "d")
 
 
-def test_detect_returns_devices_only(tmp_path):
+def test_s67_s68_s69_detect_returns_devices_only(tmp_path):
     make_device(tmp_path / "good")
     make_device(tmp_path / "bad")
     (tmp_path / "bad" / LABEL_FILE).write_bytes(b"")

@@ -34,7 +34,7 @@ def test_a_unc_name_leads_to_where_the_share_is_mounted(name, here):
 
 
 @pytest.mark.parametrize("name", [r"\\files\seeds", r"\\nas\exports", r"\\files\seedsX", r"\\other\seeds\disk1"])
-def test_a_share_that_is_not_mounted_is_refused_with_both_commands(name):
+def test_s47_s52_a_share_that_is_not_mounted_is_refused_with_both_commands(name):
     with pytest.raises(Refused, match="is not mounted here") as error:
         resolve(name, MOUNTS)
     assert "mount -t cifs -o credentials=FILE //" in error.value.hint

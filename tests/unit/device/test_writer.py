@@ -163,7 +163,7 @@ def test_another_signer_does_not_seal(root):
     assert not (container_of(root) / "seal").exists()
 
 
-def test_several_registrations_share_a_device(root):
+def test_s23_several_registrations_share_a_device(root):
     others = [RegistrationId(bytes([number]) * 16) for number in range(3)]
     for number, other in enumerate(others):
         seal_device(root, PACKS[number : number + 3], registration=other)
@@ -184,7 +184,7 @@ def test_a_closed_writer_says_so(root):
         writer.put(PACKS[0])
 
 
-def test_another_device_is_refused_and_both_are_named(root):
+def test_s22_another_device_is_refused_and_both_are_named(root):
     other = DeviceId(b"E" * 16)
     with pytest.raises(Refused) as error:
         open_writer(root, expected_device=other)
