@@ -16,7 +16,8 @@ from wain.agent.restore_links import First, LinkGroups
 from wain.agent.restore_metadata import Metadata
 from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot, check_name
-from wain.base.errors import DeviceLost, OutOfSpace, WriteFailed
+from wain.base.errors import DeviceLost, WriteFailed
+from wain.storage.durable import out_of_space
 from wain.tree.entry import Entry, Kind
 from wain.tree.links import link_key
 
@@ -171,9 +172,7 @@ class Landing:
         """Raise when an error of the target is not about one entry."""
         where = str(self.root.path)
         if error.errno in _FULL:
-            room = os.fstatvfs(self.root.fd)
-            free = room.f_bavail * room.f_frsize
-            raise OutOfSpace(where, need_bytes=max(need_bytes, free + 1), free_bytes=free) from error
+            raise out_of_space(where, max(need_bytes, 1), 0, self.root.fd) from error
         if error.errno in _LOST:
             raise DeviceLost(where) from error
         if error.errno in _BROKEN:

@@ -156,6 +156,16 @@ class OutOfSpace(UserError):
 
 
 @dataclass(eq=False)
+class OutOfFiles(OutOfSpace):
+    """The target has room for bytes, and for no more files: every inode of its file system is in use."""
+
+    hint = "Remove files there that nobody needs, or make its file system with more inodes."
+
+    def __str__(self) -> str:
+        return f"{self.where} takes no more files: it has no free inodes, though {self.free_bytes} bytes are free"
+
+
+@dataclass(eq=False)
 class WriteFailed(RemoteError):
     """A target could not be written or made durable. Never a warning about the source."""
 

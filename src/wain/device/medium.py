@@ -185,7 +185,7 @@ class Medium:
         try:
             write_atomic_at(self.dirfd, name, body, 0o644)
         except OutOfSpace as error:
-            raise OutOfSpace(f"the device at {self.where}", error.need_bytes, error.free_bytes) from error
+            raise type(error)(f"the device at {self.where}", error.need_bytes, error.free_bytes) from error
         except WainError as error:
             if isinstance(error.__cause__, OSError):
                 raise self.failure(error.__cause__, len(body)) from error

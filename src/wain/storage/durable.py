@@ -19,7 +19,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from wain.base.errors import Corrupt, DeviceLost, Missing, OutOfSpace, Refused, RemoteError, WainError, WriteFailed
+from wain.base.errors import (
+    Corrupt,
+    DeviceLost,
+    Missing,
+    OutOfFiles,
+    OutOfSpace,
+    Refused,
+    RemoteError,
+    WainError,
+    WriteFailed,
+)
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The target has no room."""
@@ -62,8 +72,15 @@ def out_of_space(where: str, need_bytes: int, taken_bytes: int, fd: int | None) 
     if fd is not None:
         with contextlib.suppress(OSError):
             left = free_bytes(fd)
+            if not taken_bytes and left > need_bytes and _no_inodes(fd):
+                return OutOfFiles(where, need_bytes, left)
     room = taken_bytes + left
     return OutOfSpace(where, need_bytes, room if room < need_bytes else min(taken_bytes, need_bytes))
+
+
+def _no_inodes(fd: int) -> bool:
+    found = os.fstatvfs(fd)
+    return found.f_files > 0 and found.f_favail == 0  # btrfs, which has no such number, says 0 of 0.
 
 
 def write_error(error: OSError, where: str, need_bytes: int = 0, fd: int | None = None) -> WainError:

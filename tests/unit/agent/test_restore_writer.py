@@ -7,11 +7,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from unit.agent.mounting import mounted
 from unit.agent.points import PointBuilder, stat
 from wain.agent import restore_root, restore_writer
 from wain.agent.restore import RestoreRequest, restore
@@ -21,7 +23,7 @@ from wain.agent.restore_landing import Item, Place
 from wain.agent.restore_report import Tally
 from wain.agent.restore_root import TargetRoot, check_name, open_beneath, rename_new
 from wain.agent.restore_writer import RestoreWriter, spans
-from wain.base.errors import Malformed, OutOfSpace, Refused
+from wain.base.errors import Malformed, OutOfFiles, OutOfSpace, Refused
 from wain.base.progress import Silent
 from wain.tree.entry import Content, Entry, Kind
 
@@ -413,3 +415,11 @@ def test_a_full_target_is_out_of_space_not_a_problem_of_a_file(target: Path) -> 
         item = Item(bench.top, Entry(b"f", Kind.FILE, stat(4)), b"/f")
         with pytest.raises(OutOfSpace):
             bench.writer._landing.refuse(item, OSError(errno.ENOSPC, "full"))
+
+
+def test_a_target_without_free_inodes_says_so_and_not_how_many_bytes_it_lacks(target: Path) -> None:
+    with mounted("-t", "tmpfs", "-o", "size=1m,nr_inodes=8", "none", on=target), Bench(target) as bench:
+        with pytest.raises(OutOfFiles, match=r"takes no more files: it has no free inodes") as caught:
+            deque((bench.file(b"f%d" % number) for number in range(20)), maxlen=0)
+        assert caught.value.free_bytes > 500_000
+        assert "inodes" in caught.value.hint

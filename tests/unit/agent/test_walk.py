@@ -1,7 +1,6 @@
 """The walk: path order, nothing followed, nothing lost without a word."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from unit.agent.engine import Problems
+from unit.agent.mounting import mounted
 from wain.agent import listing
 from wain.agent import walk as walks
 from wain.agent.cache_tag import CACHE_SIGNATURE
@@ -317,17 +317,6 @@ def test_a_listing_that_breaks_off_keeps_what_it_gave(tmp_path: Path, monkeypatc
     assert len(below(root, kept)) == 3
     assert problems.paths == [os.fsencode(root)]
     assert "in full" in problems[0].reason
-
-
-@contextmanager
-def mounted(*options: str, on: Path) -> Iterator[None]:
-    done = subprocess.run(["mount", *options, str(on)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mount: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(on)], check=True)
 
 
 @root_only
