@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -61,3 +62,20 @@ def test_a_share_is_told_only_when_it_tells_something() -> None:
     assert render.sizes(400, 1000) == "400 B (40% of 1.0 kB)"
     assert render.sizes(24_600, 1_400) == "24.6 kB"
     assert render.sizes(10, 0) == "10 B"
+
+
+def test_a_table_of_very_many_rows_is_printed_as_it_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "TABLE_ROWS", 2)
+    printed: list[str] = []
+
+    def rows() -> Iterator[tuple[str, str]]:
+        for number in range(5):
+            printed.append(capsys.readouterr().out)
+            yield "wider than the rest" if number == 4 else "a", str(number)
+
+    render.table(("name", "size>"), rows())
+    printed.append(capsys.readouterr().out)
+    assert printed[:3] == ["", "", "name  size\na        0\na        1\n"]
+    assert "".join(printed).splitlines()[3:] == ["a        2", "a        3", "wider than the rest     4"]

@@ -27,8 +27,8 @@ from wain.tree.manifest import Details, Manifest, check_signature, open_details,
 from wain.wire.vault import VaultApi
 
 CACHED_PIECES: Final = 16
-CACHED_ENTRIES: Final = 1 << 14
-"""In all cached pieces, about 15 MB, unless the newest one alone has more."""
+CACHED_ENTRIES: Final = 1 << 15
+"""In all cached pieces, about 30 MB, unless the newest one alone has more."""
 KNOWN_FIRSTS: Final = 1 << 16
 """So many pieces' first names are remembered, at most 20 MB: a name among millions is found by them."""
 

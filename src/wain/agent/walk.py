@@ -195,7 +195,9 @@ class Walk:
         for _ in leaves:  # What its reader did not want to see may be directories.
             pass
         if listed.gone:
-            reason = f"{listed.gone} names went while it was read: if they were renamed, the new ones may be missing"
+            reason = (
+                f"{listed.gone} of its names went while it was read: if they were renamed, the new ones may be missing"
+            )
             self.report(Problem(here.path, reason))
         here.todo = listed.directories
 

@@ -181,7 +181,7 @@ def test_names_that_go_after_the_listing_make_the_directory_suspect(many: Path) 
     assert [(one.path, one.reason) for one in problems] == [
         (
             os.fsencode(many),
-            "2 names went while it was read: if they were renamed, the new ones may be missing",
+            "2 of its names went while it was read: if they were renamed, the new ones may be missing",
         )
     ]
 
