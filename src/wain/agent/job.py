@@ -23,6 +23,7 @@ from wain.base.sizes import format_bytes
 from wain.job.job import Job, JobKind, JobState
 from wain.job.seeding import (
     COMPLETED,
+    SETTLED,
     BackUpOnline,
     GiveUp,
     Import,
@@ -128,7 +129,9 @@ def _run(context: _Context, job: Job) -> Job:
     if context.policy.initial is InitialBackup.ONLINE:
         return _online(context, job)
     seed = seeding.plan_seed(context.home, context.policy)
-    step = next_step(seed.state, _stage(context, seed))
+    # What is settled stays settled: nobody needs to answer for an order that is over.
+    stage = None if seed.state in SETTLED else _stage(context, seed)
+    step = next_step(seed.state, stage)
     return _do(context, job, seed, step)
 
 

@@ -195,10 +195,10 @@ def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportR
 
 def _container(databox: DataBoxApi, seed: SeedRecord) -> str:
     """Return where the data copy put the seed, after any rename it reports."""
-    for one in databox.copied(seed.order):
-        if one.name == seed.container:
-            return one.copied_to
-    raise NotCopied(f"container {seed.container} in the log of the data copy of order {seed.order}")
+    found = databox.copied_to(seed.order, seed.container)
+    if found is None:
+        raise NotCopied(f"container {seed.container} in the log of the data copy of order {seed.order}")
+    return found
 
 
 def _countersign(work: SeedWork, seed: SeedRecord, point: PointId, receipt: Receipt) -> None:

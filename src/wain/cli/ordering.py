@@ -10,7 +10,8 @@ import typer
 
 from wain.base.errors import Refused
 from wain.cli.parts import Parts
-from wain.cli.signing_in import Asked, CaFile, SigningIn
+from wain.cli.remote import asked_of
+from wain.cli.signing_in import CaFile, SigningIn
 
 if TYPE_CHECKING:
     from wain.wire.databox import OrderApi
@@ -53,18 +54,13 @@ def orders_at(parts: Parts, databox: str, remote: Remote, name: str = "") -> "Or
     """
     if not remote.service:
         return parts.databox_knowing(name, databox) if name else parts.databox(databox)
-    from wain.wire.arm_client import AZURE, ArmOrders, Endpoint
+    from wain.policy.endpoint import Endpoint
 
-    url = remote.service.rstrip("/")
-    if not url.startswith("https://"):
-        raise Refused(f"{remote.service} is not https", "Give --service an address that begins with https://.")
-    if not remote.subscription:
-        raise Refused("no subscription is named", "Give it with --subscription.")
-    ours = "" if url == AZURE else url
-    signing = SigningIn(parts.settings, Asked(authority=ours, arm=url, ca_file=remote.ca_file))
     ca_file = os.path.abspath(remote.ca_file) if remote.ca_file else ""
-    endpoint = Endpoint(url, remote.subscription, remote.group, ca_file)
-    return ArmOrders(endpoint, signing.person().credential)
+    endpoint = Endpoint(remote.service.rstrip("/"), remote.subscription, remote.group, ca_file)
+    from wain.wire.arm_client import ArmOrders
+
+    return ArmOrders(endpoint, SigningIn(parts.settings, asked_of(endpoint)).person().credential)
 
 
 def shipping_words(contact: Sequence[str] | None, address: Sequence[str] | None) -> str:

@@ -7,15 +7,17 @@ changes nothing, and a verb that is repeated comes to the same end.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from wain.base.errors import Missing, Refused
 from wain.base.moment import to_iso, to_ns
 from wain.databox.credentials import read_passkey
+from wain.databox.datacopy import log_names
 from wain.databox.home import Parts
 from wain.databox.orders import Account, Held
 from wain.databox.tables import REQUESTS
-from wain.order.order import LOCAL_GROUP, Order, OrderRequest, Stage
+from wain.order.order import FINISHED, LOCAL_GROUP, Order, OrderRequest, Stage
 from wain.order.rules import ADDRESS_EDITABLE, DELETABLE, RETURNABLE, check_account_kind, check_name, is_cancellable
 from wain.order.sku import Sku
 from wain.storage.sql import Connection
@@ -125,7 +127,20 @@ class Jobs:
         """
         with self._parts.catalog.reading() as rows:
             found = self._found(rows, place)
-        return self._with_halt(found)
+        return replace(self._with_halt(found), logs=self._logs(found.order))
+
+    def log(self, place: Place, name: str) -> Path:
+        """Return the file of one of the two logs of a finished data copy.
+
+        Raises:
+            ArmRefused: no order, or it has no such log.
+        """
+        if name not in (self.one(place).logs or ()):
+            raise ArmRefused(Code.NOT_FOUND, f"order {place.name} has no log {name[:64]!r}", "log")
+        return self._parts.home.logs / name
+
+    def _logs(self, order: Order) -> tuple[str, str] | None:
+        return log_names(self._parts, order.name) if order.stage in FINISHED else None
 
     def passkey(self, job: Job) -> str:
         """Return the passkey of an order's device, or an empty text when it is not locked."""

@@ -98,6 +98,10 @@ class DataBox:
         """Return what the data copy of a finished order put where; nothing while it is not finished."""
         return datacopy.copied(self._parts, self._orders.one(name))
 
+    def copied_to(self, name: str, container: str) -> str | None:
+        """Return where the data copy of a finished order put a container of the device; None: nowhere."""
+        return next((one.copied_to for one in self.copied(name) if one.name == container), None)
+
     # Accounts and orders.
 
     def create_account(self, name: str, kind: AccountKind, region: str) -> Account:

@@ -26,8 +26,12 @@ class DataBoxApi(Protocol):
     def order(self, name: str) -> Order:
         """Return one order."""
 
-    def copied(self, name: str) -> list[CopiedContainer]:
-        """Return what the data copy of a finished order put where, from its copy log."""
+    def copied_to(self, name: str, container: str) -> str | None:
+        """Return where the data copy of a finished order put a container of the device; None: nowhere.
+
+        A service that tells only what was renamed answers with the container's own name for all others: whether it is
+        there, the account shows.
+        """
 
 
 class OrderApi(Protocol):
