@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from unit.identity.people import registered, sign_in_on_the_page
 from unit.identity.running import Ended, run, start
 
 PASSPHRASE = "correct horse battery staple"
+CHANGED = "UPDATE custody SET record = CAST(substr(record, 1, {}) || x'ff' || substr(record, {}) AS BLOB) WHERE seq = 6"
+"""The sealed record with another byte."""
 WAITING = "Waiting for Azure Data Box job to be completed"
 WHERE = ("--contact", "name=Ada", "--address", "street=1 Way", "--address", "country=NL", "--address", "city=Delft")
 
@@ -149,6 +153,7 @@ def test_the_first_backup_travels_by_an_order_at_another_service(branch: Branch)
     points = branch.wain("points", "--json").json()
     assert {point["state"] for point in points} == {"complete"}
 
+    check_the_chain(branch)
     # What is settled asks nobody.
     branch.serve.kill()
     assert branch.backup().json()["state"] == "completed"
@@ -156,6 +161,59 @@ def test_the_first_backup_travels_by_an_order_at_another_service(branch: Branch)
     branch.serve.start()
     branch.wain("restore", "latest", "--to", str(restored), "--passphrase-file", str(branch.root / "passphrase"))
     assert_equal(branch.source, restored / branch.source.relative_to("/"))
+
+
+def check_the_chain(branch: Branch) -> None:
+    """Every party has signed what it did; whatever is changed since is named, at the service and from afar."""
+    show = ("order", "show", branch.order, "--resource-group", GROUP, "--custody")
+    chain = branch.asked(BOB, *show, "--json").json()
+    said = [(each["event"], each["party"]) for each in chain]
+    server = branch.wain("vault", "list", f"file://{branch.root}/vault", "--json").json()[0]["name"]
+    service = "Data Box service"
+    assert said == [
+        ("prepared", service), ("handed over", service), ("handed over", service),
+        ("written", server), ("read back", server), ("sealed", server),
+        ("picked up", service), ("handed over", server), ("received", service), ("copied", service),
+        ("imported", "vault"), ("confirmed", server),
+    ]  # fmt: skip
+    assert len({each["publicKey"] for each in chain}) == 3
+    words = branch.asked(BOB, *show).out
+    assert f"{server} signed 5." in words
+    assert "This server saw the chain up to step 12 before: it is the same." in words
+    assert branch.operator("order", "custody", branch.order, "--json").json() == chain
+    for statement, seen in (
+        (CHANGED.format(139, 141), "record 6 (sealed)"),
+        (CHANGED.format(119, 121), "record 6"),
+        ("UPDATE witnesses SET party = 'somebody else' WHERE party = 'vault'", "record 11 (imported)"),
+        ("DELETE FROM witnesses WHERE party = 'vault'", "record 11 (imported): it is signed with a key nobody"),
+        ("DELETE FROM custody WHERE seq = 7", "record 7"),
+    ):
+        with tampered(branch, statement):
+            assert seen in branch.operator("order", "show", branch.order, "--custody", code=4).err
+    for statement, seen in ((CHANGED.format(119, 121), "record 6"), ("DELETE FROM custody WHERE seq = 7", "record 7")):
+        with tampered(branch, statement):
+            assert seen in branch.asked(BOB, *show, code=4).err
+    with tampered(branch, "DELETE FROM custody WHERE seq = 12"):
+        assert "record 12, which this server has seen, is gone" in branch.asked(BOB, *show, code=4).err
+
+
+@contextmanager
+def tampered(branch: Branch, statement: str) -> Iterator[None]:
+    """Change the service's catalog behind its back, and put it back."""
+    catalog = branch.serve.home / "databox" / "catalog.sqlite"
+    with closing(sqlite3.connect(catalog)) as rows:
+        kept = "\n".join(rows.iterdump())
+        with rows:
+            assert rows.execute(statement).rowcount == 1
+        yield
+        with closing(sqlite3.connect(":memory:")) as whole:
+            whole.executescript(kept)
+            for table in ("custody", "witnesses"):
+                found = whole.execute(f"SELECT * FROM {table}").fetchall()
+                marks = ", ".join("?" for _ in found[0])
+                with rows:
+                    rows.execute(f"DELETE FROM {table}")
+                    rows.executemany(f"INSERT INTO {table} VALUES ({marks})", found)
 
 
 @pytest.mark.parametrize(

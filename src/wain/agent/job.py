@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from wain.agent import custody
 from wain.agent import seed as seeding
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
 from wain.agent.fitting import Room, remark_on_size, source_bytes
@@ -17,7 +18,7 @@ from wain.agent.sinks import DeviceSink, PackSink, VaultSink
 from wain.agent.stream_run import Stream, run_stream_into
 from wain.agent.write_keys import AgentKeys
 from wain.base.errors import Corrupt, Missing, Refused, WainError
-from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
+from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId, SeedId
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
 from wain.job.job import Job, JobKind, JobState
@@ -34,13 +35,16 @@ from wain.job.seeding import (
     WriteDevice,
     next_step,
 )
-from wain.order.order import Stage
+from wain.order.custody import Event
+from wain.order.order import FINISHED, Stage
 from wain.order.sku import Sku, find_sku
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import InitialBackup, Policy
-from wain.wire.databox import DataBoxApi
+from wain.wire.databox import CustodyApi, DataBoxApi
 from wain.wire.vault import Presence, RecoveryPoint, VaultApi
 
+ON_THE_ROAD = FINISHED | {Stage.PICKED_UP, Stage.AT_AZURE_DC, Stage.DATA_COPY}
+"""Stages that show that the device has left this server."""
 SAFE_TO_SHIP = "The device is written, read back and sealed: safe to ship"
 
 
@@ -51,6 +55,10 @@ class Services:
     vault: VaultApi
     databox: DataBoxApi | None = None
     skip: tuple[Path, ...] = ()
+    keeper: CustodyApi | None = None
+    """Who keeps the chain of custody; None: nobody (Azure does not)."""
+    witness: custody.Witness | None = None
+    """Who speaks for the vault in that chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class _Context:
 
     @property
     def seed_work(self) -> seeding.SeedWork:
-        return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox)
+        return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox, self.clock)
 
 
 def run_backup(
@@ -132,7 +140,21 @@ def _run(context: _Context, job: Job) -> Job:
     # What is settled stays settled: nobody needs to answer for an order that is over.
     stage = None if seed.state in SETTLED else _stage(context, seed)
     step = next_step(seed.state, stage)
-    return _do(context, job, seed, step)
+    if stage in ON_THE_ROAD and seed.state is SeedState.SEALED:
+        handed = (Event.HANDED_OVER, bytes.fromhex(seed.seal_hash))
+        custody.note(context.home, seed, context.clock(), handed)
+    return _with_custody(context, _do(context, job, seed, step), seed)
+
+
+def _with_custody(context: _Context, job: Job, seed: SeedRecord) -> Job:
+    """Hand in what this server has to say in the chain of custody; what hinders that is a note of the job."""
+    keeper = context.services.keeper
+    if keeper is None:
+        return job
+    name = context.home.require_enrolment().registration.name
+    handing = custody.HandingIn(context.home, context.keys, name, keeper, context.services.witness)
+    words = custody.try_to_hand_in(handing, SeedId(bytes.fromhex(seed.id)), context.progress.note)
+    return replace(job, notes=(*job.notes, words)) if words else job
 
 
 def _stage(context: _Context, seed: SeedRecord) -> Stage | None:

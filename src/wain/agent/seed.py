@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from wain.agent import custody
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.write_keys import AgentKeys
@@ -22,6 +23,7 @@ from wain.device.target import DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.job.seeding import SeedState
 from wain.keys import signing
+from wain.order.custody import Event
 from wain.pack.verify import verify_pack
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import Policy
@@ -52,6 +54,7 @@ class SeedWork:
     vault: VaultApi
     databox: DataBoxApi | None
     """None when no Data Box service is at hand: then nothing but waiting is possible."""
+    clock: Callable[[], datetime]
 
 
 def plan_seed(home: AgentHome, policy: Policy) -> SeedRecord:
@@ -145,16 +148,17 @@ def remember_sealed(work: SeedWork, writer: DeviceWriter) -> None:
     body = encode_seal(seal)
     write_atomic(work.home.agent / SEAL_FILE, body, 0o600)
     work.home.save_head(Head(decode_manifest(manifest).seq, point))
-    work.home.save_seed(
-        replace(
-            seed,
-            state=SeedState.SEALED,
-            device=seal.device.hex(),
-            container=seal.container,
-            seal_hash=seal_hash(body).hex(),
-            point=point.hex(),
-        )
+    sealed = replace(
+        seed,
+        state=SeedState.SEALED,
+        device=seal.device.hex(),
+        container=seal.container,
+        seal_hash=seal_hash(body).hex(),
+        point=point.hex(),
     )
+    steps = ((Event.WRITTEN, point), (Event.READ_BACK, seal.leaves_root), (Event.SEALED, seal_hash(body)))
+    custody.note(work.home, sealed, seal.created_at, *steps)
+    work.home.save_seed(sealed)
     announce(work)
 
 
@@ -188,6 +192,8 @@ def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportR
     report = work.vault.import_seed(work.keys.registration, ref, progress)
     if report.receipt is not None and report.point is not None:
         _countersign(work, seed, report.point, report.receipt)
+        detail = custody.receipt_hash(report.receipt.body)
+        custody.note(work.home, seed, work.clock(), (Event.IMPORTED, detail), (Event.CONFIRMED, detail))
     state = SeedState.IN_VAULT if report.point is not None else SeedState.PARTIAL
     work.home.save_seed(replace(seed, state=state))
     return report

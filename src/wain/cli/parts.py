@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wain.storage.api import AzureAccount, AzureBlobs, PageBlobs
     from wain.vault.place import VaultPlace
     from wain.vault.service import Vault
-    from wain.wire.databox import DataBoxApi
+    from wain.wire.databox import CustodyApi, DataBoxApi
 
 _DATABOX: Final = "databox"
 _MARK: Final = "catalog.sqlite"
@@ -124,16 +124,23 @@ class Parts:
 
         # What backups are made into is never backed up: it would grow with every job.
         skip = (self.databox_path(databox), Path(path_of(self.vault_url(vault), "--vault")))
-        return Services(self.vault(vault, databox), self._orders(databox), skip)
+        opened = self.vault(vault, databox)
+        orders, keeper = self._orders(databox)
+        return Services(opened, orders, skip, keeper, opened)
 
-    def _orders(self, databox: str) -> "DataBoxApi | None":
-        """Return who knows the order's stage: the policy's endpoint, else the embedded service where there is one."""
+    def _orders(self, databox: str) -> "tuple[DataBoxApi | None, CustodyApi | None]":
+        """Return who knows the order's stage, and who keeps its chain of custody.
+
+        That is the policy's endpoint, else the embedded service where there is one.
+        """
         policy = self.home().policy()
         if policy is not None and policy.service is not None:
             from wain.cli.remote import ServerOrders
 
-            return ServerOrders(self.settings, policy.service)
-        return self.databox(databox) if self.databox_path(databox).is_dir() else None
+            remote = ServerOrders(self.settings, policy.service)
+            return remote, None if policy.service.is_azure else remote
+        service = self.databox(databox) if self.databox_path(databox).is_dir() else None
+        return service, service
 
     def save_policy(self, policy: "Policy") -> None:
         """Save the policy, and tell the vault how long to keep points."""

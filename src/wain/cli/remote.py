@@ -1,6 +1,6 @@
 """Data Box orders at an ARM endpoint, for commands: a person who chooses one, a server that follows it by itself."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wain.cli.config import Settings
 from wain.cli.signing_in import Asked, SigningIn
@@ -9,8 +9,7 @@ from wain.policy.endpoint import Endpoint
 if TYPE_CHECKING:
     from wain.order.order import Order
     from wain.wire.arm_databox import ArmDataBox
-
-NOBODY: Final = "Run `wain identity setup`, or give the account that azure-identity finds the role Data Box Reader."
+    from wain.wire.databox import Chain
 
 
 def asked_of(at: Endpoint) -> Asked:
@@ -37,6 +36,14 @@ class ServerOrders:
     def copied_to(self, name: str, container: str) -> str | None:
         """Return where the data copy put a container."""
         return self._api().copied_to(name, container)
+
+    def chain(self, order: str) -> "Chain":
+        """Return the chain of custody."""
+        return self._api().chain(order)
+
+    def hand_in(self, order: str, record: bytes) -> None:
+        """Add a record to it."""
+        self._api().hand_in(order, record)
 
     def _api(self) -> "ArmDataBox":
         if self._opened is None:

@@ -19,7 +19,7 @@ from wain.base.errors import RemoteError
 from wain.databox.arm_inputs import skus_json, validation_json
 from wain.databox.jobs import Jobs, Listing, Place
 from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint
-from wain.wire import arm_jobs
+from wain.wire import arm_custody, arm_jobs
 from wain.wire.arm_errors import ArmRefused, Code
 from wain.wire.arm_paths import ETAG_CAP, PAGE, PROVIDER, check_version, group_scope, skip_token, skipped
 from wain.wire.callers import Caller, Callers, Roles, Unauthenticated
@@ -85,6 +85,8 @@ class ArmRoutes:
             ("POST", _JOB + "/markDevicesShipped", "jobs/markDevicesShipped/action", self._shipped),
             ("POST", _JOB + "/mitigate", "jobs/mitigate/action", self._mitigate),
             ("GET", _JOB + f"/{arm_jobs.LOGS}/{{log}}", "jobs/read", self._log),
+            ("GET", f"{_JOB}/{arm_custody.PATH}", "jobs/read", self._chain),
+            ("POST", f"{_JOB}/{arm_custody.PATH}", f"jobs/{arm_custody.PATH}/action", self._hand_in),
             ("POST", _GROUP + _LOCATION + "/availableSkus", "locations/availableSkus/action", self._skus),
             ("POST", _GROUP + _LOCATION + "/validateInputs", "locations/validateInputs/action", self._validate),
             ("POST", _SUBSCRIPTION + _LOCATION + "/validateInputs", "locations/validateInputs/action", self._validate),
@@ -133,6 +135,14 @@ class ArmRoutes:
     def _log(self, asked: Asked) -> Response:
         path = self._jobs.log(asked.place, asked.call.path["log"])
         return FileResponse(path, headers=NO_STORE, media_type="text/xml")
+
+    def _chain(self, asked: Asked) -> Response:
+        return _json(arm_custody.chain_json(self._jobs.chain(asked.place)))
+
+    def _hand_in(self, asked: Asked) -> Response:
+        who = f"{asked.caller.name} ({asked.caller.object_id})"
+        self._jobs.hand_in(asked.place, arm_custody.handed_in(asked.body()), who)
+        return _empty()
 
     def _create(self, asked: Asked) -> Response:
         wanted = arm_jobs.wanted(asked.body())

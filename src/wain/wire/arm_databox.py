@@ -4,17 +4,21 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from wain.base.errors import Malformed, Missing
+from wain.base.errors import Corrupt, Malformed, Missing, Refused
 from wain.order.order import Order, Stage
 from wain.policy.endpoint import Endpoint
 from wain.wire.arm_client import SCOPE, ArmOrders
+from wain.wire.arm_custody import PATH, chain_from, record_json
+from wain.wire.arm_errors import Code
 from wain.wire.arm_jobs import copy_logs, order_of
-from wain.wire.calls import TIMEOUT_SECONDS, Declined, Unreachable, trust
+from wain.wire.arm_paths import NEWEST, job_id
+from wain.wire.calls import TIMEOUT_SECONDS, Answer, Calls, Changed, Declined, NotThere, Unreachable, trust, with_query
 from wain.wire.copy_log import container_renames
+from wain.wire.databox import Chain, CustodyMoved
 from wain.wire.sign_in import SignIn
 
 _GONE: Final = 404
@@ -54,6 +58,38 @@ class ArmDataBox:
             if renamed is not None:
                 return renamed
         return container
+
+    def chain(self, order: str) -> Chain:
+        """Return the chain of custody that `wain serve` keeps for an order."""
+        return chain_from(self._ask("GET", order).body)
+
+    def hand_in(self, order: str, record: bytes) -> None:
+        """Add a record to that chain.
+
+        Raises:
+            CustodyMoved: it does not follow the end of the chain. Declined: it is none for this chain.
+        """
+        try:
+            self._ask("POST", order, record_json(record))
+        except Changed:
+            raise CustodyMoved(order) from None
+
+    def _ask(self, method: str, order: str, body: dict[str, Any] | None = None) -> Answer:
+        """Ask what only Wain's own service answers."""
+        if self._at.is_azure:
+            raise Refused("Azure keeps no chain of custody of Wain's", "Look where the service is Wain's own.")
+        path = f"{job_id(self._at.subscription, self._at.group, quote(order, safe=''))}/{PATH}"
+        calls = Calls(self._at.url, self._token, self._at.ca_file)
+        try:
+            return calls.ask(method, with_query(path, {"api-version": NEWEST}), body)
+        except NotThere:
+            raise Missing(f"order {order} at {self._at.url}") from None
+        except Declined as error:
+            if error.code == Code.CUSTODY_DAMAGED.value:
+                raise Corrupt("the chain of custody", error.reason.rstrip(".")) from None
+            raise
+        finally:
+            calls.close()
 
     def _shown(self, name: str) -> dict[str, Any]:
         try:
