@@ -9,8 +9,9 @@ from cli.conftest import ORDER, Wain
 from wain.base.errors import Refused
 from wain.base.ids import DeviceId
 from wain.databox.service import DataBox
+from wain.device.seal import decode_seal
 from wain.keys.secret import Secret
-from wain.order.custody import CustodyRecord, Event, Handling, append, encode_record
+from wain.order.custody import CustodyRecord, Event, Handling, append, encode_record, record_hash
 from wain.wire.calls import Unreachable
 from wain.wire.databox import CustodyMoved
 
@@ -36,6 +37,9 @@ def test_what_was_signed_without_a_network_is_handed_in_by_the_next_run(
     assert job["notes"] == ["the chain of custody: https://service cannot be reached: the line is cut"]
     assert "safe to ship" in job["message"]
     assert len(events(wain)) == 3
+    seal = decode_seal((tmp_path / "home" / "agent" / "seed.seal").read_bytes())
+    with DataBox.open(tmp_path / "home" / "databox") as service:
+        assert seal.custody_previous == record_hash(service.custody(ORDER)[-1])
     wain("order", "advance", ORDER, "PickedUp")
     assert wain("backup", "--json").json()["notes"] == []
     name = wain("vault", "list", "--json").json()[0]["name"]

@@ -17,6 +17,7 @@ from wain.base.errors import Corrupt, WainError
 from wain.base.ids import DeviceId, RegistrationId, SeedId
 from wain.keys.signing import public_key
 from wain.order.custody import (
+    NO_RECORD,
     PARTY_BYTES,
     CustodyRecord,
     Event,
@@ -172,6 +173,17 @@ def check_seen(notes: Notes, chain: Chain) -> None:
         record = chain.records[notes.seq - 1]
         where = f"record {notes.seq} ({record.event.words}) is another one than this server has seen"
         raise Corrupt("the chain of custody", where)
+
+
+def newest(keeper: CustodyApi | None, order: str) -> bytes:
+    """Return the hash of the newest record of an order's chain, or zeros when nobody tells it now."""
+    if keeper is None:
+        return NO_RECORD
+    try:
+        records = keeper.chain(order).records
+    except WainError:
+        return NO_RECORD
+    return record_hash(records[-1]) if records else NO_RECORD
 
 
 def check_keys(home: AgentHome, notes: Notes, chain: Chain) -> None:

@@ -187,7 +187,8 @@ def _do(context: _Context, job: Job, seed: SeedRecord, step: Step) -> Job:
 def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
     root = seeding.find_device(context.policy)
     work = context.seed_work
-    plan = seeding.DevicePlan(root, context.policy.parity_percent)
+    previous = custody.newest(context.services.keeper, seed.order)
+    plan = seeding.DevicePlan(root, context.policy.parity_percent, previous)
     with closing(seeding.open_device(work, seed, plan, context.clock)) as writer:
         if writer.sealed is not None:
             seeding.remember_sealed(work, writer)

@@ -19,7 +19,7 @@ from wain.base.progress import Progress
 from wain.device.find import DeviceRoot, detect, mount_points
 from wain.device.seal import Seal, encode_seal, seal_hash
 from wain.device.share import resolve
-from wain.device.target import DeviceTarget
+from wain.device.target import NO_CUSTODY, DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.job.seeding import SeedState
 from wain.keys import signing
@@ -89,10 +89,14 @@ def _labelled(root: DeviceRoot, policy: Policy) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """Where the seed goes, and with how much parity: a root and a percentage."""
+    """Where the seed goes, and with how much parity: a root and a percentage.
+
+    `custody_previous` is the hash of the newest custody record that is known, for the seal, or zeros.
+    """
 
     root: str
     parity_percent: int
+    custody_previous: bytes = NO_CUSTODY
 
 
 def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Callable[[], datetime]) -> DeviceWriter:
@@ -104,6 +108,7 @@ def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Calla
         order=seed.order,
         sign_key=signing.public_key(work.keys.sign_seed),
         expected_device=DeviceId(bytes.fromhex(seed.device)) if seed.device else None,
+        custody_previous=plan.custody_previous,
         parity=STRENGTHS[plan.parity_percent],
     )
     writer = DeviceWriter.open(target, clock)
