@@ -117,7 +117,7 @@ def account_of(branch: Branch) -> tuple[str, str]:
     return "--databox", str(branch.serve.home / "databox")
 
 
-def test_the_first_backup_travels_by_an_order_at_another_service(branch: Branch) -> None:
+def test_c17_s81_the_first_backup_travels_by_an_order_at_another_service(branch: Branch) -> None:
     branch.register("--subscription", SUBSCRIPTION, "--region", REGION)
     branch.deliver()
     policy = branch.asked(ADA, *branch.policy(), "--json")
@@ -126,6 +126,8 @@ def test_the_first_backup_travels_by_an_order_at_another_service(branch: Branch)
     }  # fmt: skip
     assert "Note:" not in policy.err
     # From here on nobody signs in: the server has a certificate of its own.
+    found = {row["what"]: row for row in branch.wain("doctor", "--json", code=None).json()}
+    assert found["order"]["seen"] == f"{branch.order} is Delivered; the seed is planned"
     assert "safe to ship" in branch.backup().json()["message"]
 
     (branch.source / "notes" / "later.txt").write_text("written while the device travels\n")
@@ -225,7 +227,7 @@ def tampered(branch: Branch, statement: str) -> Iterator[None]:
     ],
     ids=["not the owner", "of another subscription", "the vault is in another subscription"],
 )
-def test_s56_s63_only_its_owner_takes_an_order_of_the_vaults_subscription(
+def test_s26_s63_only_its_owner_takes_an_order_of_the_vaults_subscription(
     branch: Branch, order: str, name: str, subscription: str, place: tuple[str, ...], words: str
 ) -> None:
     branch.order = order
@@ -236,7 +238,7 @@ def test_s56_s63_only_its_owner_takes_an_order_of_the_vaults_subscription(
     assert "there is no policy yet" in branch.wain("policy", "show", code=1).err
 
 
-def test_c26_another_region_is_warned_of_and_other_stages_are_refused(branch: Branch) -> None:
+def test_s34_c26_another_region_is_warned_of_and_other_stages_are_refused(branch: Branch) -> None:
     branch.order = "far-away"
     branch.register("--subscription", SUBSCRIPTION.upper(), "--region", "northeurope")
     branch.deliver()
