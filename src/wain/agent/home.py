@@ -6,11 +6,11 @@ Small records are JSON files that are replaced atomically and durably. Only this
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from wain.agent import records
 from wain.agent.write_keys import AgentKeys, decode_keys, encode_keys
@@ -21,6 +21,8 @@ from wain.job.seeding import SeedState
 from wain.policy.policy import Policy
 from wain.storage.durable import make_dirs, reading, write_atomic, writing
 from wain.wire.vault import Registration
+
+_Record = TypeVar("_Record")
 
 KEEP_JOBS: Final = 200
 """How many job records are kept."""
@@ -225,6 +227,22 @@ class AgentHome:
     def pin_vault_key(self, key: bytes) -> None:
         """Remember the vault's signing key."""
         self._write("vault-key.json", {"key": key.hex()})
+
+    def decoded(self, name: str, decode: Callable[[dict[str, Any]], _Record]) -> _Record | None:
+        """Return a JSON record as `decode` understands it, or None when there is none.
+
+        Raises:
+            Refused: it is not one of ours.
+        """
+        body = self._read(name)
+        if body is None:
+            return None
+        with self._decoding(name):
+            return decode(body)
+
+    def save_record(self, name: str, body: dict[str, Any]) -> None:
+        """Replace a JSON record, durably."""
+        self._write(name, body)
 
     def pack_checks(self) -> bytes | None:
         """Return what is remembered of when packs were last read (`pack_checks`), or None."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from wain.agent import custody
 from wain.agent import seed as seeding
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
 from wain.agent.fitting import Room, remark_on_size, source_bytes
@@ -16,7 +17,7 @@ from wain.agent.sinks import DeviceSink, PackSink, VaultSink
 from wain.agent.stream_run import Stream, run_stream_into
 from wain.agent.write_keys import AgentKeys
 from wain.base.errors import Corrupt, Missing, Refused, WainError
-from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId
+from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId, SeedId
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
 from wain.device.find import check_root
@@ -24,6 +25,7 @@ from wain.device.label import sku_of
 from wain.job.job import Job, JobKind, JobState
 from wain.job.seeding import (
     COMPLETED,
+    SETTLED,
     BackUpOnline,
     GiveUp,
     Import,
@@ -34,13 +36,16 @@ from wain.job.seeding import (
     WriteDevice,
     next_step,
 )
-from wain.order.order import Stage
+from wain.order.custody import Event
+from wain.order.order import FINISHED, Stage
 from wain.order.sku import Sku
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import InitialBackup, Policy
-from wain.wire.databox import DataBoxApi
+from wain.wire.databox import CustodyApi, DataBoxApi
 from wain.wire.vault import Presence, RecoveryPoint, VaultApi
 
+ON_THE_ROAD = FINISHED | {Stage.PICKED_UP, Stage.AT_AZURE_DC, Stage.DATA_COPY}
+"""Stages that show that the device has left this server."""
 SAFE_TO_SHIP = "The device is written, read back and sealed: safe to ship"
 
 
@@ -51,6 +56,10 @@ class Services:
     vault: VaultApi
     databox: DataBoxApi | None = None
     skip: tuple[Path, ...] = ()
+    keeper: CustodyApi | None = None
+    """Who keeps the chain of custody; None: nobody (Azure does not)."""
+    witness: custody.Witness | None = None
+    """Who speaks for the vault in that chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class _Context:
 
     @property
     def seed_work(self) -> seeding.SeedWork:
-        return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox)
+        return seeding.SeedWork(self.home, self.keys, self.services.vault, self.services.databox, self.clock)
 
 
 def run_backup(
@@ -129,8 +138,24 @@ def _run(context: _Context, job: Job) -> Job:
     if context.policy.initial is InitialBackup.ONLINE:
         return _online(context, job)
     seed = seeding.plan_seed(context.home, context.policy)
-    step = next_step(seed.state, _stage(context, seed))
-    return _do(context, job, seed, step)
+    # What is settled stays settled: nobody needs to answer for an order that is over.
+    stage = None if seed.state in SETTLED else _stage(context, seed)
+    step = next_step(seed.state, stage)
+    if stage in ON_THE_ROAD and seed.state is SeedState.SEALED:
+        handed = (Event.HANDED_OVER, bytes.fromhex(seed.seal_hash))
+        custody.note(context.home, seed, context.clock(), handed)
+    return _with_custody(context, _do(context, job, seed, step), seed)
+
+
+def _with_custody(context: _Context, job: Job, seed: SeedRecord) -> Job:
+    """Hand in what this server has to say in the chain of custody; what hinders that is a note of the job."""
+    keeper = context.services.keeper
+    if keeper is None:
+        return job
+    name = context.home.require_enrolment().registration.name
+    handing = custody.HandingIn(context.home, context.keys, name, keeper, context.services.witness)
+    words = custody.try_to_hand_in(handing, SeedId(bytes.fromhex(seed.id)), context.progress.note)
+    return replace(job, notes=(*job.notes, words)) if words else job
 
 
 def _stage(context: _Context, seed: SeedRecord) -> Stage | None:
@@ -163,7 +188,8 @@ def _do(context: _Context, job: Job, seed: SeedRecord, step: Step) -> Job:
 def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
     root = seeding.find_device(context.policy)
     work = context.seed_work
-    plan = seeding.DevicePlan(root, context.policy.parity_percent)
+    previous = custody.newest(context.services.keeper, seed.order)
+    plan = seeding.DevicePlan(root, context.policy.parity_percent, previous)
     with closing(seeding.open_device(work, seed, plan, context.clock)) as writer:
         if writer.sealed is not None:
             seeding.remember_sealed(work, writer)

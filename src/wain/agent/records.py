@@ -8,6 +8,7 @@ from wain.base.ids import PointId, RegistrationId
 from wain.job.job import Job, JobKind, JobState, Problem
 from wain.policy.compression import Compression
 from wain.policy.consistency import NO_COMMANDS, Commands, SourceMode
+from wain.policy.endpoint import Endpoint
 from wain.policy.policy import PARITY_PERCENT, InitialBackup, Policy
 from wain.policy.retention import format_retention, parse_retention
 from wain.policy.schedule import format_schedule, parse_schedule
@@ -60,6 +61,7 @@ def policy_to_json(policy: Policy) -> dict[str, Any]:
         "commandLimitSeconds": policy.commands.limit_seconds,
         "compression": policy.compression.value,
         "parityPercent": policy.parity_percent,
+        "service": None if policy.service is None else _endpoint_to_json(policy.service),
     }
 
 
@@ -89,7 +91,16 @@ def policy_from_json(body: dict[str, Any]) -> Policy:
         commands=commands,
         compression=Compression(body.get("compression", Compression.DEFAULT.value)),
         parity_percent=body.get("parityPercent", PARITY_PERCENT),
+        service=None if body.get("service") is None else _endpoint_from_json(body["service"]),
     )
+
+
+def _endpoint_to_json(one: Endpoint) -> dict[str, Any]:
+    return {"url": one.url, "subscription": one.subscription, "resourceGroup": one.group, "caFile": one.ca_file}
+
+
+def _endpoint_from_json(body: dict[str, Any]) -> Endpoint:
+    return Endpoint(*(str(body[name]) for name in ("url", "subscription", "resourceGroup", "caFile")))
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from wain.agent import custody
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.write_keys import AgentKeys
@@ -19,10 +20,11 @@ from wain.base.progress import Progress
 from wain.device.find import DeviceRoot, detect, mount_points
 from wain.device.seal import Seal, encode_seal, seal_hash
 from wain.device.share import resolve
-from wain.device.target import DeviceTarget
+from wain.device.target import NO_CUSTODY, DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.job.seeding import SeedState
 from wain.keys import signing
+from wain.order.custody import Event
 from wain.pack.verify import verify_pack
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import Policy
@@ -53,6 +55,7 @@ class SeedWork:
     vault: VaultApi
     databox: DataBoxApi | None
     """None when no Data Box service is at hand: then nothing but waiting is possible."""
+    clock: Callable[[], datetime]
 
 
 def plan_seed(home: AgentHome, policy: Policy) -> SeedRecord:
@@ -87,10 +90,14 @@ def _labelled(root: DeviceRoot, policy: Policy) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """Where the seed goes, and with how much parity: a root and a percentage."""
+    """Where the seed goes, and with how much parity: a root and a percentage.
+
+    `custody_previous` is the hash of the newest custody record that is known, for the seal, or zeros.
+    """
 
     root: str
     parity_percent: int
+    custody_previous: bytes = NO_CUSTODY
 
 
 def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Callable[[], datetime]) -> DeviceWriter:
@@ -102,6 +109,7 @@ def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Calla
         order=seed.order,
         sign_key=signing.public_key(work.keys.sign_seed),
         expected_device=DeviceId(bytes.fromhex(seed.device)) if seed.device else None,
+        custody_previous=plan.custody_previous,
         parity=STRENGTHS[plan.parity_percent],
     )
     writer = DeviceWriter.open(target, clock)
@@ -146,16 +154,17 @@ def remember_sealed(work: SeedWork, writer: DeviceWriter) -> None:
     body = encode_seal(seal)
     write_atomic(work.home.agent / SEAL_FILE, body, 0o600)
     work.home.save_head(Head(decode_manifest(manifest).seq, point))
-    work.home.save_seed(
-        replace(
-            seed,
-            state=SeedState.SEALED,
-            device=seal.device.hex(),
-            container=seal.container,
-            seal_hash=seal_hash(body).hex(),
-            point=point.hex(),
-        )
+    sealed = replace(
+        seed,
+        state=SeedState.SEALED,
+        device=seal.device.hex(),
+        container=seal.container,
+        seal_hash=seal_hash(body).hex(),
+        point=point.hex(),
     )
+    steps = ((Event.WRITTEN, point), (Event.READ_BACK, seal.leaves_root), (Event.SEALED, seal_hash(body)))
+    custody.note(work.home, sealed, seal.created_at, *steps)
+    work.home.save_seed(sealed)
     announce(work)
 
 
@@ -189,6 +198,8 @@ def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportR
     report = work.vault.import_seed(work.keys.registration, ref, progress)
     if report.receipt is not None and report.point is not None:
         _countersign(work, seed, report.point, report.receipt)
+        detail = custody.receipt_hash(report.receipt.body)
+        custody.note(work.home, seed, work.clock(), (Event.IMPORTED, detail), (Event.CONFIRMED, detail))
     state = SeedState.IN_VAULT if report.point is not None else SeedState.PARTIAL
     work.home.save_seed(replace(seed, state=state))
     return report
@@ -196,10 +207,10 @@ def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportR
 
 def _container(databox: DataBoxApi, seed: SeedRecord) -> str:
     """Return where the data copy put the seed, after any rename it reports."""
-    for one in databox.copied(seed.order):
-        if one.name == seed.container:
-            return one.copied_to
-    raise NotCopied(f"container {seed.container} in the log of the data copy of order {seed.order}")
+    found = databox.copied_to(seed.order, seed.container)
+    if found is None:
+        raise NotCopied(f"container {seed.container} in the log of the data copy of order {seed.order}")
+    return found
 
 
 def _countersign(work: SeedWork, seed: SeedRecord, point: PointId, receipt: Receipt) -> None:

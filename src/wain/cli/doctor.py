@@ -17,6 +17,7 @@ from wain.cli.measure import measure
 from wain.cli.options import DataBox, Json
 from wain.cli.parts import Parts, now
 from wain.cli.progress import open_progress
+from wain.cli.remote import ServerOrders
 
 if TYPE_CHECKING:
     from wain.order.sku import Sku
@@ -160,7 +161,10 @@ def _order(parts: Parts, databox: str, policy: "Policy") -> Iterator[Finding]:
     assert policy.order is not None
     seed = parts.home().seed()
     state = seed.state if seed else SeedState.PLANNED
-    order = parts.databox_knowing(policy.order, databox).order(policy.order)
+    if policy.service is None:
+        order = parts.databox_knowing(policy.order, databox).order(policy.order)
+    else:
+        order = ServerOrders(parts.settings, policy.service).order(policy.order)
     stage = order.stage
     yield Finding(Level.GOOD, "order", f"{policy.order} is {stage.value}; the seed is {state.value}")
     if isinstance(next_step(state, stage), WriteDevice):

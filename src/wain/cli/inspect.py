@@ -23,6 +23,8 @@ _JSON: Final[tuple[tuple[frozenset[str], str], ...]] = (
     (frozenset({"standard", "sanitization", "seals"}), "the record of an erasure"),
     (frozenset({"chunks", "packs"}), "as which chunks the vault keeps an index"),
     (frozenset({"key"}), "a vault's signing key, as first seen"),
+    (frozenset({"order", "steps", "end"}), "what this server did with a device"),
+    (frozenset({"subscription", "region"}), "where a vault is"),
     (frozenset({"digest"}), "a recovery key that is being written: its digest"),
 )
 """JSON records have no magic: the keys that must be there tell, the first row that fits."""

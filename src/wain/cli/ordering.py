@@ -10,10 +10,12 @@ import typer
 
 from wain.base.errors import Refused
 from wain.cli.parts import Parts
-from wain.cli.signing_in import Asked, CaFile, SigningIn
+from wain.cli.remote import asked_of
+from wain.cli.signing_in import CaFile, SigningIn
 
 if TYPE_CHECKING:
-    from wain.wire.databox import OrderApi
+    from wain.policy.endpoint import Endpoint
+    from wain.wire.databox import CustodyApi, OrderApi
 
 __all__ = ["CaFile", "Remote", "ResourceGroup", "Service", "Subscription", "orders_at", "shipping_words"]
 
@@ -53,18 +55,35 @@ def orders_at(parts: Parts, databox: str, remote: Remote, name: str = "") -> "Or
     """
     if not remote.service:
         return parts.databox_knowing(name, databox) if name else parts.databox(databox)
-    from wain.wire.arm_client import AZURE, ArmOrders, Endpoint
+    endpoint = _endpoint(remote)
+    from wain.wire.arm_client import ArmOrders
 
-    url = remote.service.rstrip("/")
-    if not url.startswith("https://"):
-        raise Refused(f"{remote.service} is not https", "Give --service an address that begins with https://.")
-    if not remote.subscription:
-        raise Refused("no subscription is named", "Give it with --subscription.")
-    ours = "" if url == AZURE else url
-    signing = SigningIn(parts.settings, Asked(authority=ours, arm=url, ca_file=remote.ca_file))
+    return ArmOrders(endpoint, SigningIn(parts.settings, asked_of(endpoint)).person().credential)
+
+
+def keeper_at(parts: Parts, databox: str, remote: Remote, name: str) -> "CustodyApi":
+    """Return who keeps the chain of custody of an order. A person signs in at an endpoint.
+
+    Raises:
+        Refused: as of `orders_at`; or the endpoint is Azure, which keeps none.
+    """
+    if not remote.service:
+        return parts.databox_knowing(name, databox)
+    endpoint = _endpoint(remote)
+    if endpoint.is_azure:
+        raise Refused("Azure keeps no chain of custody of Wain's", "Leave --custody out, or name a `wain serve`.")
+    if not endpoint.group:
+        raise Refused("no resource group is named", "Give it with --resource-group.")
+    from wain.wire.arm_databox import ArmDataBox
+
+    return ArmDataBox(endpoint, SigningIn(parts.settings, asked_of(endpoint)).person())
+
+
+def _endpoint(remote: Remote) -> "Endpoint":
+    from wain.policy.endpoint import Endpoint
+
     ca_file = os.path.abspath(remote.ca_file) if remote.ca_file else ""
-    endpoint = Endpoint(url, remote.subscription, remote.group, ca_file)
-    return ArmOrders(endpoint, signing.person().credential)
+    return Endpoint(remote.service.rstrip("/"), remote.subscription, remote.group, ca_file)
 
 
 def shipping_words(contact: Sequence[str] | None, address: Sequence[str] | None) -> str:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wain.base.errors import Refused
-from wain.base.ids import short
 from wain.base.sizes import format_bytes
 from wain.cli import render, skus
+from wain.cli.custody import show_custody
 from wain.cli.devices import finding_json, show_findings
 from wain.cli.options import DataBox, Json
-from wain.cli.ordering import CaFile, Remote, ResourceGroup, Service, Subscription, orders_at, shipping_words
+from wain.cli.ordering import CaFile, Remote, ResourceGroup, Service, Subscription, keeper_at, orders_at, shipping_words
 from wain.cli.parts import Parts
 from wain.cli.progress import open_progress
 
@@ -85,10 +85,15 @@ def show(
     subscription: Subscription = "",
     resource_group: ResourceGroup = "",
     ca_file: CaFile = "",
+    custody: Annotated[bool, typer.Option("--custody", help="Show and check its chain of custody instead.")] = False,
     json: Json = False,
 ) -> None:
-    """Show an order and its history."""
+    """Show an order and its history, or who had its device when (--custody)."""
     remote = Remote(service, subscription, resource_group, ca_file)
+    if custody:
+        parts = Parts.of(context)
+        show_custody(parts, keeper_at(parts, databox, remote, name), name, json)
+        return
     _show(orders_at(Parts.of(context), databox, remote, name).order(name), json)
 
 
@@ -155,28 +160,8 @@ def verify(context: typer.Context, name: _Name, databox: DataBox = "", json: Jso
 @app.command()
 def custody(context: typer.Context, name: _Name, databox: DataBox = "", json: Json = False) -> None:
     """Show who had the device when, each step signed, and check the chain."""
-    service = Parts.of(context).databox_knowing(name, databox)
-    service.check_custody(name)
-    records = service.custody(name)
-    if json:
-        render.emit_json(
-            [
-                {
-                    "seq": record.seq,
-                    "event": record.event.words,
-                    "device": record.device.hex(),
-                    "at": render.json_moment(record.at),
-                    "party": record.party,
-                    "detailHash": record.detail_hash.hex(),
-                    "publicKey": record.public_key.hex(),
-                }
-                for record in records
-            ]
-        )
-        return
-    rows = [(str(r.seq), r.event.words, r.party, render.moment(r.at), short(r.public_key)) for r in records]
-    render.table(("step>", "event", "party", "at", "signed by"), rows)
-    render.say(f"{len(records)} signed steps, each chained to the one before.")
+    parts = Parts.of(context)
+    show_custody(parts, parts.databox_knowing(name, databox), name, json)
 
 
 def _copied_stages() -> "frozenset[Stage]":

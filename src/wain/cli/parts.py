@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from wain.base.errors import Refused
+from wain.base.errors import Missing, Refused
 from wain.cli.config import Settings, path_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from wain.databox.service import DataBox
     from wain.policy.policy import Policy
     from wain.storage.api import AzureAccount, AzureBlobs, PageBlobs
+    from wain.vault.place import VaultPlace
     from wain.vault.service import Vault
+    from wain.wire.databox import CustodyApi, DataBoxApi
 
 _DATABOX: Final = "databox"
 _MARK: Final = "catalog.sqlite"
@@ -99,18 +101,46 @@ class Parts:
         from wain.vault.service import Vault
 
         def account(name: str) -> "PageBlobs":
-            return self.databox(databox).account_blobs(name)
+            return self._account(databox, name)
 
         return Vault.open(path, account, now)
+
+    def _account(self, databox: str, name: str) -> "PageBlobs":
+        try:
+            return self.databox(databox).account_blobs(name)
+        except Missing:
+            hint = f"Make it known: `wain account create {name} --azure URL --secret-file FILE`, or give --databox."
+            raise Refused(f"the vault does not know the storage account {name!r}", hint) from None
+
+    def vault_place(self) -> "VaultPlace | None":
+        """Return the subscription and region of the vault that this server is registered with, when they were said."""
+        from wain.vault.place import read_place
+
+        return read_place(Path(path_of(self.vault_url(), "--vault")))
 
     def services(self, vault: str = "", databox: str = "") -> "Services":
         """Return what a backup job talks to."""
         from wain.agent.job import Services
 
-        service = self.databox_path(databox)
         # What backups are made into is never backed up: it would grow with every job.
-        skip = (service, Path(path_of(self.vault_url(vault), "--vault")))
-        return Services(self.vault(vault, databox), self.databox(databox) if service.is_dir() else None, skip)
+        skip = (self.databox_path(databox), Path(path_of(self.vault_url(vault), "--vault")))
+        opened = self.vault(vault, databox)
+        orders, keeper = self._orders(databox)
+        return Services(opened, orders, skip, keeper, opened)
+
+    def _orders(self, databox: str) -> "tuple[DataBoxApi | None, CustodyApi | None]":
+        """Return who knows the order's stage, and who keeps its chain of custody.
+
+        That is the policy's endpoint, else the embedded service where there is one.
+        """
+        policy = self.home().policy()
+        if policy is not None and policy.service is not None:
+            from wain.cli.remote import ServerOrders
+
+            remote = ServerOrders(self.settings, policy.service)
+            return remote, None if policy.service.is_azure else remote
+        service = self.databox(databox) if self.databox_path(databox).is_dir() else None
+        return service, service
 
     def save_policy(self, policy: "Policy") -> None:
         """Save the policy, and tell the vault how long to keep points."""

@@ -10,78 +10,99 @@ import typer
 from wain.base.errors import Refused
 from wain.base.sizes import format_bytes, parse_bytes
 from wain.cli import render
-from wain.cli.options import DataBox, Json, ask_line, is_interactive
+from wain.cli.options import DataBox, Json
+from wain.cli.ordering import ResourceGroup
 from wain.cli.parts import Parts
+from wain.cli.remote import asked_of
+from wain.cli.road import Road, RoadAnswers
 from wain.cli.signing_in import ArmUrl, Asked, Authority, CaFile, GraphUrl, SigningIn, Tenant
 
 if TYPE_CHECKING:
     from wain.policy.consistency import Commands
     from wain.policy.policy import Policy
+    from wain.wire.databox import OrderApi
 
 app = typer.Typer(help="What to protect, when, how long, and how the first backup travels.", no_args_is_help=True)
 
 _Choice = TypeVar("_Choice", bound=Enum)
 _Globs = Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches.")]
+_Items = Annotated[list[str] | None, typer.Option("--include", metavar="DIR", help="Protect this file or directory.")]
+_Initial = Annotated[str | None, typer.Option(metavar="online|offline", help="The first backup's road.")]
+_Order = Annotated[str | None, typer.Option(metavar="NAME", help="The Delivered order (offline).")]
+_Device = Annotated[str | None, typer.Option(metavar="PATH", help="The device's root, which holds PageBlob.")]
+_Schedule = Annotated[str | None, typer.Option(help="Such as 'daily 12:30,21:00' or 'weekly Mon,Fri 21:00'.")]
+_Retention = Annotated[str | None, typer.Option(help="Such as '30d 12w 24m 10y'.")]
+_Largest = Annotated[str | None, typer.Option(metavar="SIZE", help="Leave out larger files; 0 for none.")]
+_Caches = Annotated[bool | None, typer.Option(help="Leave out what CACHEDIR.TAG marks.")]
+_OneFileSystem = Annotated[bool | None, typer.Option(help="Do not cross mount points.")]
+_GapCover = Annotated[bool | None, typer.Option(help="Protect changes while the device travels.")]
+_Source = Annotated[
+    str | None, typer.Option(metavar="live|snapshot|auto", help="Read files as they are, or from a snapshot.")
+]
+_Before = Annotated[str | None, typer.Option(metavar="COMMAND", help="Run by /bin/sh before reading; '' for none.")]
+_After = Annotated[
+    str | None, typer.Option(metavar="COMMAND", help="Run after reading, or once the snapshot is made; '' for none.")
+]
+_Limit = Annotated[int | None, typer.Option(metavar="SECONDS", help="How long each command may run. Default: 3600.")]
+_Compression = Annotated[str | None, typer.Option(metavar="fast|default|small", help="What compression may cost.")]
+_Parity = Annotated[
+    str | None, typer.Option(metavar="PERCENT|off", help="How much of the device is parity: 3, 6, 9, 12 or off.")
+]
+_Service = Annotated[
+    str | None,
+    typer.Option("--service", metavar="URL", help="The ARM endpoint that has the order; '' for the one in this home."),
+]
+_Found = Annotated[
+    bool,
+    typer.Option("--default-credential", help="Backups sign in as azure-identity finds, not with their own key."),
+]
+_Subscription = Annotated[str, typer.Option(metavar="ID", help="The orders' subscription: you must be its Owner.")]
 
 
 @app.command("set")
 def set_(
     context: typer.Context,
-    include: Annotated[list[str] | None, typer.Option(metavar="DIR", help="Protect this file or directory.")] = None,
+    include: _Items = None,
     exclude: _Globs = None,
-    initial: Annotated[str | None, typer.Option(metavar="online|offline", help="The first backup's road.")] = None,
-    order: Annotated[str | None, typer.Option(metavar="NAME", help="The Delivered order (offline).")] = None,
-    device: Annotated[str | None, typer.Option(metavar="PATH", help="The device's root, which holds PageBlob.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Such as 'daily 12:30,21:00' or 'weekly Mon,Fri 21:00'.")] = None,
-    retention: Annotated[str | None, typer.Option(help="Such as '30d 12w 24m 10y'.")] = None,
-    max_file_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Leave out larger files; 0 for none.")
-    ] = None,
-    exclude_caches: Annotated[bool | None, typer.Option(help="Leave out what CACHEDIR.TAG marks.")] = None,
-    one_file_system: Annotated[bool | None, typer.Option(help="Do not cross mount points.")] = None,
-    gap_cover: Annotated[bool | None, typer.Option(help="Protect changes while the device travels.")] = None,
-    source: Annotated[
-        str | None, typer.Option(metavar="live|snapshot|auto", help="Read files as they are, or from a snapshot.")
-    ] = None,
-    before: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Run by /bin/sh before reading; '' for none.")
-    ] = None,
-    after: Annotated[
-        str | None,
-        typer.Option(metavar="COMMAND", help="Run after reading, or once the snapshot is made; '' for none."),
-    ] = None,
-    command_limit: Annotated[
-        int | None, typer.Option(metavar="SECONDS", help="How long each command may run. Default: 3600.")
-    ] = None,
-    compression: Annotated[
-        str | None, typer.Option(metavar="fast|default|small", help="What compression may cost.")
-    ] = None,
-    parity: Annotated[
-        str | None, typer.Option(metavar="PERCENT|off", help="How much of the device is parity: 3, 6, 9, 12 or off.")
-    ] = None,
+    initial: _Initial = None,
+    order: _Order = None,
+    device: _Device = None,
+    schedule: _Schedule = None,
+    retention: _Retention = None,
+    max_file_size: _Largest = None,
+    exclude_caches: _Caches = None,
+    one_file_system: _OneFileSystem = None,
+    gap_cover: _GapCover = None,
+    source: _Source = None,
+    before: _Before = None,
+    after: _After = None,
+    command_limit: _Limit = None,
+    compression: _Compression = None,
+    parity: _Parity = None,
+    service: _Service = None,
+    resource_group: ResourceGroup = "",
+    default_credential: _Found = False,
     authority: Authority = "",
     tenant: Tenant = "",
     graph: GraphUrl = "",
     arm: ArmUrl = "",
     ca_file: CaFile = "",
-    subscription: Annotated[
-        str, typer.Option(metavar="ID", help="The orders' subscription: you must be its Owner.")
-    ] = "",
+    subscription: _Subscription = "",
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
     """Save the policy. What is not named stays as it was; the first time, at least --include is needed.
 
-    With --authority, an offline policy asks you to sign in first, and gives this server its certificate
-    (`wain identity setup`).
+    With --service, the order is one of that endpoint: its Owner signs in, and every backup asks there how far it is.
+    With --service or --authority, an offline policy also gives this server its certificate (`wain identity setup`).
     """
     parts = Parts.of(context)
-    if authority and (order or (initial or "").lower() == "offline"):
-        # Before anything is saved, and before other jobs are kept waiting: a person may take their time.
-        SigningIn(parts.settings, Asked(authority, tenant, graph, arm, ca_file)).ensure(subscription)
-    asked: dict[str, Any] = {
-        # The walk follows no symbolic link, so an item is saved as the place that it leads to now.
-        "includes": tuple(os.fsencode(os.path.realpath(path)) for path in include) if include else None,
+    answers = RoadAnswers(databox, initial, order, device, service, subscription, resource_group, ca_file)
+    # Before anything is saved, and before other jobs are kept waiting: a person may take their time.
+    asked = Asked(authority, tenant, graph, arm, ca_file)
+    remote = _signed_in(parts, answers, asked, certificate=not default_credential)
+    changes = {
+        "includes": _items(include),
         "excludes": tuple(exclude) if exclude else None,
         "exclude_caches": exclude_caches,
         "one_file_system": one_file_system,
@@ -90,14 +111,14 @@ def set_(
         **_parsed(schedule, retention, max_file_size),
         **_reading(source, compression),
     }
-    changes = {name: value for name, value in asked.items() if value is not None}
+    changes = {name: value for name, value in changes.items() if value is not None}
     if max_file_size is not None:
         changes["max_file_bytes"] = parse_bytes(max_file_size) or None
     home = parts.home()
     with home.lock():
         old = home.policy()
         changes["commands"] = _commands(old, before, after, command_limit)
-        policy = _changed(old, changes, _Road(parts, databox, initial, order, device))
+        policy = _changed(old, changes, Road(parts, answers, remote))
         parts.save_policy(policy)
     _show(policy, json)
 
@@ -111,73 +132,35 @@ def show(context: typer.Context, json: Json = False) -> None:
     _show(policy, json)
 
 
-class _Road:
-    """The answers about the first backup's road."""
+def _signed_in(parts: Parts, answers: RoadAnswers, asked: Asked, *, certificate: bool) -> "OrderApi | None":
+    """Have an Owner sign in where the answers ask for it; return the orders of the endpoint, if they name one.
 
-    def __init__(self, parts: Parts, databox: str, initial: str | None, order: str | None, device: str | None) -> None:
-        self._parts = parts
-        self._databox = databox
-        self._initial = initial
-        self._order = order
-        self._device = device
+    Raises:
+        Refused: the sign-in is refused, or whoever signed in is not Owner of the subscription.
+    """
+    from dataclasses import replace
 
-    def fields(self, before: "Policy | None") -> dict[str, Any]:
-        """Return the policy's fields; only an order that is Delivered can be chosen anew.
+    endpoint = answers.endpoint()
+    if not answers.wants_offline or (endpoint is None and not asked.authority):
+        return None
+    if endpoint is None:
+        SigningIn(parts.settings, asked).ensure(answers.subscription)
+        return None
+    beside = asked_of(endpoint)
+    given = {name: getattr(asked, name) for name in ("authority", "tenant", "graph", "ca_file") if getattr(asked, name)}
+    signing = SigningIn(parts.settings, replace(beside, **given))
+    if certificate:
+        signing.ensure(endpoint.subscription)
+    else:
+        signing.check_owner(endpoint.subscription)
+    from wain.wire.arm_client import ArmOrders
 
-        Raises:
-            Refused: an unknown road, no order, an order that is not Delivered, or a device that is none.
-        """
-        from wain.policy.policy import InitialBackup
+    return ArmOrders(endpoint, signing.person().credential)
 
-        if self._initial is None and before is not None and not (self._order or self._device):
-            return {}
-        known = before.initial if before else InitialBackup.ONLINE
-        try:
-            initial = InitialBackup(self._initial.lower()) if self._initial else known
-        except ValueError:
-            hint = "--initial takes online or offline."
-            raise Refused(f"{self._initial!r} is not a road for the first backup", hint) from None
-        if initial is InitialBackup.ONLINE:
-            return {"initial": initial, "order": self._order, "device": self._device}
-        order = self._order or (before.order if before else None) or self._choose()
-        if before is None or order != before.order:
-            self._check_delivered(order)
-        return {"initial": initial, "order": order, "device": self._checked_device(before)}
 
-    def _choose(self) -> str:
-        from wain.order.rules import offered
-
-        orders = offered(self._parts.databox(self._databox).orders())
-        if not orders:
-            raise Refused(
-                "no order is Delivered yet", "Order a device and wait until it is here; see `wain order list`."
-            )
-        if is_interactive():
-            render.table(("order", "SKU", "account"), [(order.name, order.sku, order.account) for order in orders])
-        return ask_line("--order", "the Data Box order")
-
-    def _check_delivered(self, name: str) -> None:
-        from wain.order.rules import check_account_kind, offered
-
-        order = self._parts.databox_knowing(name, self._databox).order(name)
-        if not offered([order]):
-            hint = "Choose an order that is Delivered; see `wain order list`."
-            raise Refused(f"order {name} is {order.stage.value}, and only a Delivered order can be written", hint)
-        # Asked again: the account may be another one than when the order was made.
-        check_account_kind(order.account_kind)
-
-    def _checked_device(self, before: "Policy | None") -> str | None:
-        from wain.device.find import check_root
-        from wain.device.share import caution, check_writable, is_unc
-
-        if self._device is None:
-            return before.device if before else None
-        root = check_root(self._device)
-        check_writable(root.pageblob)
-        if warning := caution(root.path):
-            typer.echo(warning, err=True)
-        # A share keeps its name: it may be mounted elsewhere the next time.
-        return self._device if is_unc(self._device) else os.path.abspath(self._device)
+def _items(include: list[str] | None) -> tuple[bytes, ...] | None:
+    """Return the items: the walk follows no symbolic link, so each is saved as the place that it leads to now."""
+    return tuple(os.fsencode(os.path.realpath(path)) for path in include) if include else None
 
 
 def _parsed(schedule: str | None, retention: str | None, max_file_size: str | None) -> dict[str, Any]:
@@ -244,7 +227,7 @@ def _parity(text: str | None) -> int | None:
     return check_parity(int(number))
 
 
-def _changed(before: "Policy | None", changes: dict[str, Any], road: _Road) -> "Policy":
+def _changed(before: "Policy | None", changes: dict[str, Any], road: Road) -> "Policy":
     from wain.policy.policy import Policy
 
     if before is None and "includes" not in changes:
@@ -272,7 +255,9 @@ def _show(policy: "Policy", as_json: bool) -> None:
     pairs += [("after", commands.after)] if commands.after else []
     if policy.order:
         cover = "on: changes are protected while the device travels" if policy.gap_cover else "off"
-        pairs += [("order", policy.order), ("device", policy.device or "found when it is needed"), ("gap cover", cover)]
+        pairs += [("order", policy.order)]
+        pairs += [("kept at", f"{policy.service.url}, {policy.service.subscription}")] if policy.service else []
+        pairs += [("device", policy.device or "found when it is needed"), ("gap cover", cover)]
         share = f"{policy.parity_percent} %" if policy.parity_percent else "off"
         pairs += [("parity", share)]
     render.facts(pairs)

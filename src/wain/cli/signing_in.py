@@ -122,10 +122,7 @@ class SigningIn:
         from dataclasses import replace
 
         offline, graph = self.offline(), self.graph()
-        authorization = self._authorization(subscription) if subscription else None
-        if authorization is not None:
-            person = graph.me()
-            authorization.check_owner(person.object_id, person.name)
+        authorization = self.check_owner(subscription) if subscription else None
         standing = offline.ensure(graph)
         if authorization is not None:
             from wain.wire.authorization import DATA_BOX_READER
@@ -134,12 +131,44 @@ class SigningIn:
         offline.remember(replace(offline.record(), services=self.services()))
         return standing
 
-    def _authorization(self, subscription: str) -> "Authorization":
+    def check_owner(self, subscription: str) -> "Authorization":
+        """Have a person sign in, and check that they are Owner of a subscription; return its role assignments.
+
+        Raises:
+            Refused: they are not, or the sign-in is refused.
+        """
         from wain.wire.authorization import SCOPE, Authorization
         from wain.wire.calls import Calls
 
-        services = self.services()
-        return Authorization(Calls(services.arm, self.person().token(SCOPE), services.ca_file), subscription)
+        person, services = self.graph().me(), self.services()
+        found = Authorization(Calls(services.arm, self.person().token(SCOPE), services.ca_file), subscription)
+        found.check_owner(person.object_id, person.name)
+        return found
+
+    def unattended(self, arm: str) -> "SignIn":
+        """Return how this server signs in at an ARM endpoint when nobody is there.
+
+        With its own certificate, where it has one for that endpoint; else as azure-identity finds on this machine.
+
+        Raises:
+            Refused: the certificate's key is gone.
+        """
+        from wain.wire import sign_in
+
+        record = self.offline().record()
+        binding, services = record.bindings.get(record.current_user), record.services
+        if binding is None or not binding.app_id or services is None or services.arm.rstrip("/") != arm:
+            here = self.services()
+            return sign_in.found(sign_in.Authority(here.authority, here.tenant, here.ca_file))
+        certificate = self.offline().certificates.find(binding.thumbprint)
+        if certificate is None:
+            hint = "Run `wain identity setup`: this server gets another."
+            raise Refused(f"the private key of certificate {binding.thumbprint} is gone", hint)
+        if not certificate.is_valid(now()):
+            hint = "Run `wain identity setup`: an Owner signs in, and this server gets another."
+            raise Refused(f"certificate {certificate.name}, with which this server signs in, has expired", hint)
+        authority = sign_in.Authority(services.authority, services.tenant, services.ca_file)
+        return sign_in.server(authority, binding.app_id, certificate.pem)
 
     def user(self) -> str:
         """Return the id of the user who signed in last on this server (seed, S108).

@@ -29,17 +29,28 @@ _Url = Annotated[str, typer.Argument(metavar="[VAULT]", help="file:///srv/vault 
 def create(
     context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="VAULT", help="file:///srv/vault or a path: empty or absent.")],
+    subscription: Annotated[
+        str, typer.Option(metavar="ID", help="Its subscription: only orders of the same one are taken.")
+    ] = "",
+    region: Annotated[str, typer.Option(help="Its region: an order for another one is warned of.")] = "",
     json: Json = False,
 ) -> None:
-    """Make a vault. Done again, it changes nothing."""
+    """Make a vault. Done again, it changes nothing; where an older vault is can be said so too."""
+    from wain.vault.place import VaultPlace, read_place, set_place
+
+    place = VaultPlace(subscription, region) if subscription or region else None
     path = Path(path_of(url, "VAULT"))
     if path.is_dir() and not is_vault(path) and any(path.iterdir()):
         raise Refused(f"{path} is not empty and holds no vault", "Choose an empty directory.")
     vault = Parts.of(context).make_vault(path)
+    found = set_place(path, place) if place else read_place(path)
     if json:
-        render.emit_json({"path": str(path), "key": vault.public_key.hex()})
+        where = {"subscription": found.subscription, "region": found.region} if found else {}
+        render.emit_json({"path": str(path), "key": vault.public_key.hex(), **where})
         return
-    render.facts([("vault", str(path)), ("signs as", vault.public_key.hex())])
+    pairs = [("vault", str(path)), ("signs as", vault.public_key.hex())]
+    pairs += [("subscription", found.subscription), ("region", found.region or "not said")] if found else []
+    render.facts(pairs)
 
 
 @app.command("list")

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from wain.base.errors import RemoteError
 from wain.databox.arm_inputs import skus_json, validation_json
 from wain.databox.jobs import Jobs, Listing, Place
 from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint
-from wain.wire import arm_jobs
+from wain.wire import arm_custody, arm_jobs
 from wain.wire.arm_errors import ArmRefused, Code
 from wain.wire.arm_paths import ETAG_CAP, PAGE, PROVIDER, check_version, group_scope, skip_token, skipped
 from wain.wire.callers import Caller, Callers, Roles, Unauthenticated
@@ -84,6 +84,9 @@ class ArmRoutes:
             ("POST", _JOB + "/bookShipmentPickUp", "jobs/bookShipmentPickUp/action", self._book),
             ("POST", _JOB + "/markDevicesShipped", "jobs/markDevicesShipped/action", self._shipped),
             ("POST", _JOB + "/mitigate", "jobs/mitigate/action", self._mitigate),
+            ("GET", _JOB + f"/{arm_jobs.LOGS}/{{log}}", "jobs/read", self._log),
+            ("GET", f"{_JOB}/{arm_custody.PATH}", "jobs/read", self._chain),
+            ("POST", f"{_JOB}/{arm_custody.PATH}", f"jobs/{arm_custody.PATH}/action", self._hand_in),
             ("POST", _GROUP + _LOCATION + "/availableSkus", "locations/availableSkus/action", self._skus),
             ("POST", _GROUP + _LOCATION + "/validateInputs", "locations/validateInputs/action", self._validate),
             ("POST", _SUBSCRIPTION + _LOCATION + "/validateInputs", "locations/validateInputs/action", self._validate),
@@ -124,7 +127,22 @@ class ArmRoutes:
 
     def _get(self, asked: Asked) -> Response:
         wants = asked.call.query.get("$expand", "").lower() == "details"
-        return _job(self._jobs.one(asked.place), details=wants)
+        return self._job(self._jobs.one(asked.place), details=wants)
+
+    def _job(self, job: arm_jobs.Job, *, details: bool) -> Response:
+        return _json(arm_jobs.job_json(job, self._base, details=details), 200, {"ETag": job.etag})
+
+    def _log(self, asked: Asked) -> Response:
+        path = self._jobs.log(asked.place, asked.call.path["log"])
+        return FileResponse(path, headers=NO_STORE, media_type="text/xml")
+
+    def _chain(self, asked: Asked) -> Response:
+        return _json(arm_custody.chain_json(self._jobs.chain(asked.place)))
+
+    def _hand_in(self, asked: Asked) -> Response:
+        who = f"{asked.caller.name} ({asked.caller.object_id})"
+        self._jobs.hand_in(asked.place, arm_custody.handed_in(asked.body()), who)
+        return _empty()
 
     def _create(self, asked: Asked) -> Response:
         wanted = arm_jobs.wanted(asked.body())
@@ -133,7 +151,7 @@ class ArmRoutes:
         operation = f"{_scope(asked.place)}{location}/operationResults/{_CREATE}-{asked.place.name}"
         url = f"{self._base}{operation}?{urlencode({'api-version': asked.version})}"
         headers = {"Azure-AsyncOperation": url, "Retry-After": "0"}
-        return _json(arm_jobs.job_json(job, details=True), 202, headers)
+        return _json(arm_jobs.job_json(job, self._base, details=True), 202, headers)
 
     def _operation(self, asked: Asked) -> Response:
         verb, _, name = asked.call.path["operation"].partition("-")
@@ -144,7 +162,7 @@ class ArmRoutes:
 
     def _update(self, asked: Asked) -> Response:
         etag = asked.call.headers.get("if-match", "")[: ETAG_CAP + 1]
-        return _job(self._jobs.update(asked.place, asked.body(), etag), details=True)
+        return self._job(self._jobs.update(asked.place, asked.body(), etag), details=True)
 
     def _delete(self, asked: Asked) -> Response:
         return _empty(200 if self._jobs.delete(asked.place) else 204)
@@ -216,10 +234,6 @@ def _denied(caller: Caller, action: str, scope: str) -> ArmRefused:
     who = f"the client '{caller.name}' with object id '{caller.object_id}'"
     reason = f"{who} does not have authorization to perform action '{action}' over scope '{scope}'"
     return ArmRefused(Code.FORBIDDEN, reason, hint="Ask an Owner for a role that allows it.")
-
-
-def _job(job: arm_jobs.Job, *, details: bool) -> Response:
-    return _json(arm_jobs.job_json(job, details=details), 200, {"ETag": job.etag})
 
 
 def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from wain.base.errors import Corrupt
+from wain.base.errors import Corrupt, DataError
 from wain.base.ids import DeviceId
 from wain.databox.tables import CUSTODY
 from wain.keys.secret import SECRET_BYTES, Secret
@@ -21,7 +21,6 @@ from wain.order.custody import (
     Event,
     Handling,
     append,
-    check_chain,
     decode_record,
     encode_record,
 )
@@ -29,6 +28,7 @@ from wain.storage.durable import make_dirs, reading
 from wain.storage.new_file import write_new
 from wain.storage.sql import Connection
 
+_RECORDS: Final = "SELECT record FROM custody WHERE order_id = :id ORDER BY seq"
 PARTY: Final = "Data Box service"
 
 
@@ -61,18 +61,15 @@ class Book:
         """Return an order's chain, oldest first, as it lies in the catalog.
 
         Raises:
-            DataError: a record is not one.
+            Corrupt: names the first record that is none.
         """
-        chain = rows.column("SELECT record FROM custody WHERE order_id = :id ORDER BY seq", id=order_id)
-        return [decode_record(record) for record in chain]
-
-    def check(self, records: list[CustodyRecord]) -> None:
-        """Return when the chain is whole and every record is the service's own.
-
-        Raises:
-            Corrupt: names the first record that breaks it.
-        """
-        check_chain(records, frozenset({self.public}))
+        chain = []
+        for number, body in enumerate(rows.column(_RECORDS, id=order_id), start=1):
+            try:
+                chain.append(decode_record(body))
+            except DataError as error:
+                raise Corrupt("the chain of custody", f"record {number}: {error}") from None
+        return chain
 
 
 def service_key(directory: Path) -> Secret:

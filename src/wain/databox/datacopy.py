@@ -264,6 +264,14 @@ def verbose_log_name(held: Held, run: Run) -> str:
     return f"{held.order.name}_{held.serial}_VerboseLog_{run.guid}.xml"
 
 
+def log_names(parts: Parts, name: str) -> tuple[str, str]:
+    """Return the names of the copy log and the verbose log of an order whose data copy is finished."""
+    with parts.catalog.reading() as rows:
+        held = parts.orders.held(rows, name)
+        _, run = _run_of(rows, held)
+        return log_name(held, run), verbose_log_name(held, run)
+
+
 def bom_name(held: Held, run: Run) -> str:
     """Return the BOM's name: Azure's, after the order's, because all orders' logs lie in one directory."""
     assert run.finished_ns is not None

@@ -31,7 +31,7 @@ from wain.databox.untrusted import NotTaken
 from wain.databox.wipe import Found, count, strip, wipe
 from wain.device.seal import Seal, check_seal, seal_hash
 from wain.keys.signing import COUNTERSIGN, RECEIPT, verify
-from wain.order.custody import Event
+from wain.order.custody import CustodyRecord, Event
 from wain.order.order import DEAD, FINISHED
 from wain.pageblob.names import SEAL_BLOB
 from wain.pageblob.paged import decode_paged
@@ -220,12 +220,18 @@ def _allow(parts: Parts, held: Held, device: OpenDevice, request: EraseRequest) 
             proof = request.proofs.get(bytes.fromhex(hashed["seal"]))
             if proof is not None:
                 step = Step(Event.CONFIRMED, held.device, parts.clock(), blake3(proof.receipt).digest())
-                parts.book.append(rows, held.id, order.name, step)
+                # Where the agent has said so itself, its word stands.
+                if not _says(parts.book.records(rows, held.id), step):
+                    parts.book.append(rows, held.id, order.name, step)
         begun = {"guid": str(uuid.uuid4()), "started_ns": to_ns(parts.clock()), "permit": json.dumps(permit).encode()}
         rows.execute(ERASURES.insertion(), ERASURES.filled(order_id=held.id, **begun))
     row = _row(parts, held)
     assert row is not None
     return row
+
+
+def _says(chain: list[CustodyRecord], step: Step) -> bool:
+    return any((one.event, one.detail_hash) == (step.event, step.detail_hash) for one in chain)
 
 
 def _sealed(parts: Parts, held: Held, device: OpenDevice) -> _Sealed:

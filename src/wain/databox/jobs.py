@@ -7,21 +7,25 @@ changes nothing, and a verb that is repeated comes to the same end.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
-from wain.base.errors import Missing, Refused
+from wain.base.errors import Corrupt, Missing, Refused
 from wain.base.moment import to_iso, to_ns
 from wain.databox.credentials import read_passkey
+from wain.databox.datacopy import log_names
+from wain.databox.handed_in import chain_of, hand_in
 from wain.databox.home import Parts
 from wain.databox.orders import Account, Held
 from wain.databox.tables import REQUESTS
-from wain.order.order import LOCAL_GROUP, Order, OrderRequest, Stage
+from wain.order.order import FINISHED, LOCAL_GROUP, Order, OrderRequest, Stage
 from wain.order.rules import ADDRESS_EDITABLE, DELETABLE, RETURNABLE, check_account_kind, check_name, is_cancellable
 from wain.order.sku import Sku
 from wain.storage.sql import Connection
 from wain.wire.arm_errors import ArmRefused, Code
 from wain.wire.arm_jobs import REASON_CAP, RESOLUTIONS, Job, Wanted, changed_words
 from wain.wire.arm_paths import job_id
+from wain.wire.databox import Chain, CustodyMoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,48 @@ class Jobs:
         """
         with self._parts.catalog.reading() as rows:
             found = self._found(rows, place)
-        return self._with_halt(found)
+        return replace(self._with_halt(found), logs=self._logs(found.order))
+
+    def log(self, place: Place, name: str) -> Path:
+        """Return the file of one of the two logs of a finished data copy.
+
+        Raises:
+            ArmRefused: no order, or it has no such log.
+        """
+        if name not in (self.one(place).logs or ()):
+            raise ArmRefused(Code.NOT_FOUND, f"order {place.name} has no log {name[:64]!r}", "log")
+        return self._parts.home.logs / name
+
+    def chain(self, place: Place) -> Chain:
+        """Return the chain of custody of an order. Whether it is whole is for the reader to judge.
+
+        Raises:
+            ArmRefused: there is no such order, or a record of its chain is none.
+        """
+        name = self.one(place).order.name
+        try:
+            return chain_of(self._parts, name)
+        except Corrupt as error:
+            raise ArmRefused(Code.CUSTODY_DAMAGED, error.where, "value") from None
+
+    def hand_in(self, place: Place, record: bytes, vouched_by: str) -> None:
+        """Take a record of custody that another party has signed. The same record again changes nothing.
+
+        Raises:
+            ArmRefused: no order, no record for this chain, or one that does not follow its end.
+        """
+        name = self.one(place).order.name
+        try:
+            hand_in(self._parts, name, record, vouched_by)
+        except Refused as error:
+            raise ArmRefused(Code.CUSTODY, error.reason, "record", error.hint) from None
+        except Corrupt as error:
+            raise ArmRefused(Code.CUSTODY_DAMAGED, error.where, "value") from None
+        except CustodyMoved as error:
+            raise ArmRefused(Code.CHANGED, str(error), "record", "Read the chain again.") from None
+
+    def _logs(self, order: Order) -> tuple[str, str] | None:
+        return log_names(self._parts, order.name) if order.stage in FINISHED else None
 
     def passkey(self, job: Job) -> str:
         """Return the passkey of an order's device, or an empty text when it is not locked."""

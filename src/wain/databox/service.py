@@ -10,7 +10,7 @@ from typing import Self
 
 from wain.base.errors import Refused
 from wain.base.progress import Progress
-from wain.databox import account_check, check, datacopy, erase, prepare
+from wain.databox import account_check, check, datacopy, erase, handed_in, prepare
 from wain.databox.account_check import AccountReport
 from wain.databox.catalog import Catalog
 from wain.databox.check import DeviceStatus, VerifyReport
@@ -26,7 +26,7 @@ from wain.order.custody import CustodyRecord
 from wain.order.order import AccountKind, Order, OrderRequest, Stage
 from wain.order.sku import Sku
 from wain.storage.api import AzureAccount, AzureBlobs, OpenAzure, PageBlobs
-from wain.wire.databox import CopiedContainer
+from wain.wire.databox import Chain, CopiedContainer, check_chain_of
 
 
 def no_azure(account: AzureAccount) -> AzureBlobs:
@@ -94,6 +94,10 @@ class DataBox:
     def copied(self, name: str) -> list[CopiedContainer]:
         """Return what the data copy of a finished order put where; nothing while it is not finished."""
         return datacopy.copied(self._parts, self._orders.one(name))
+
+    def copied_to(self, name: str, container: str) -> str | None:
+        """Return where the data copy of a finished order put a container of the device; None: nowhere."""
+        return next((one.copied_to for one in self.copied(name) if one.name == container), None)
 
     # Accounts and orders.
 
@@ -206,9 +210,17 @@ class DataBox:
             return self._book.records(rows, self._orders.held(rows, order).id)
 
     def check_custody(self, order: str) -> None:
-        """Return when the chain of custody of an order is whole and signed by this service.
+        """Return when the chain of custody of an order is whole and signed by those whom this service knows.
 
         Raises:
             Corrupt: names the first record that breaks it.
         """
-        self._book.check(self.custody(order))
+        check_chain_of(self.chain(order))
+
+    def chain(self, order: str) -> Chain:
+        """Return the chain of custody of an order, and whose key each one is."""
+        return handed_in.chain_of(self._parts, order)
+
+    def hand_in(self, order: str, record: bytes) -> None:
+        """Take a record that another party on this machine has signed (see `handed_in.hand_in`)."""
+        handed_in.hand_in(self._parts, order, record, "this machine")

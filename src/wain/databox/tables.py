@@ -7,7 +7,7 @@ from typing import Final
 
 from wain.storage.sql import Table
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Kept in `PRAGMA user_version`; a catalog with a higher number is refused, never guessed at."""
 
 _DEFINITIONS: list[str] = []
@@ -173,8 +173,16 @@ OWN_SKUS: Final = _table(
 )
 """Kinds of device that the operator has defined. They are never changed: labels and orders rest on them."""
 
+WITNESSES: Final = _table(
+    "witnesses",
+    {"order_id": _OF_ORDER, "public_key": "BLOB NOT NULL", "party": "TEXT NOT NULL", "vouched_by": "TEXT NOT NULL"},
+    "order_id",
+    "public_key",
+)
+"""Whose keys count in an order's chain of custody beside the service's own, and who handed each in first."""
+
 DEFINITIONS: Final = tuple(_DEFINITIONS)
 """What makes all tables of this version."""
 
-UPGRADES: Final = {1: (_DEFINITIONS[-3],), 2: (_DEFINITIONS[-2],), 3: (_DEFINITIONS[-1],)}
+UPGRADES: Final = {version: (made,) for version, made in enumerate(_DEFINITIONS[-4:], 1)}
 """What makes the tables of the next version from those of this one."""

@@ -73,7 +73,8 @@ class GiveUp:
 Step = WriteDevice | NotYet | Wait | Import | BackUpOnline | GiveUp
 
 _UNWRITTEN: Final = frozenset({SeedState.PLANNED, SeedState.WRITING})
-_SETTLED: Final = frozenset({SeedState.IN_VAULT, SeedState.PARTIAL, SeedState.ABANDONED, None})
+SETTLED: Final = frozenset({SeedState.IN_VAULT, SeedState.PARTIAL, SeedState.ABANDONED, None})
+"""What no stage of the order changes any more."""
 _COMING: Final = frozenset({Stage.DEVICE_ORDERED, Stage.DEVICE_PREPARED, Stage.DISPATCHED})
 _ALL: Final = frozenset({*Stage, None})
 
@@ -81,7 +82,7 @@ _ALL: Final = frozenset({*Stage, None})
 def _rows() -> Iterator[tuple[SeedState | None, Stage | None, Step]]:
     """Yield the table row by row: one state, one stage, one step."""
     for stage in _ALL:
-        for state in _SETTLED:
+        for state in SETTLED:
             yield state, stage, BackUpOnline()
         for state in _UNWRITTEN:
             yield state, stage, _unwritten(stage)

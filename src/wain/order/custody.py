@@ -5,7 +5,7 @@ the *end* leave no trace in the chain itself: whoever must notice keeps the hash
 on the device does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -54,6 +54,12 @@ class Event(IntEnum):
         return self.name.replace("_", " ").lower()
 
 
+BY_OTHERS: Final = frozenset(
+    {Event.WRITTEN, Event.READ_BACK, Event.SEALED, Event.HANDED_OVER, Event.IMPORTED, Event.CONFIRMED}
+)
+"""What the Data Box service takes from others: the agent's steps, and the vault's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handling:
     """One step, before it is chained and signed."""
@@ -88,8 +94,21 @@ class CustodyRecord:
     signature: bytes
 
 
+Signing = Callable[[bytes, bytes], bytes]
+"""Signs a body in a domain."""
+
+
 def append(tail: CustodyRecord | None, step: Handling, signer: Secret) -> CustodyRecord:
     """Return the record that follows `tail` (None: the first), signed with the party's Ed25519 seed.
+
+    Raises:
+        Malformed: as of `append_signed`.
+    """
+    return append_signed(tail, step, public_key(signer), lambda domain, body: sign(signer, domain, body))
+
+
+def append_signed(tail: CustodyRecord | None, step: Handling, public: bytes, signing: Signing) -> CustodyRecord:
+    """Return the record that follows `tail` (None: the first), signed by whoever keeps the key of `public`.
 
     Raises:
         Malformed: the step breaks a rule of order/FORMAT.md, or is about another order or device than `tail`.
@@ -105,11 +124,11 @@ def append(tail: CustodyRecord | None, step: Handling, signer: Secret) -> Custod
         party=step.party,
         detail_hash=step.detail_hash,
         previous_hash=record_hash(tail) if tail else NO_RECORD,
-        public_key=public_key(signer),
+        public_key=public,
         signature=bytes(SIGNATURE_BYTES),
     )
     body = encode_record(unsigned)[:-SIGNATURE_BYTES]
-    return decode_record(body + sign(signer, CUSTODY, body))
+    return decode_record(body + signing(CUSTODY, body))
 
 
 def encode_record(record: CustodyRecord) -> bytes:
@@ -197,6 +216,19 @@ def check_chain(records: Sequence[CustodyRecord], trusted: frozenset[bytes] | No
             where = f"record {number} ({record.event.words}): {error.where}"
             raise Corrupt("the chain of custody", where) from None
         previous = blake3(body).digest()
+
+
+def check_parties(records: Sequence[CustodyRecord], parties: Mapping[bytes, str]) -> None:
+    """Return when every record is by the party that its key stands for; `parties` are public key -> party.
+
+    Raises:
+        Corrupt: names the first record that breaks the chain (`check_chain`), or is by another party than it says.
+    """
+    check_chain(records, frozenset(parties))
+    for number, record in enumerate(records, start=1):
+        if record.party != parties[record.public_key]:
+            where = f"record {number} ({record.event.words}): it says it is by {record.party}"
+            raise Corrupt("the chain of custody", f"{where}, and its key is that of {parties[record.public_key]}")
 
 
 def _moment(source: Decoder) -> datetime:

@@ -8,6 +8,7 @@ from wain.base.errors import Refused
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.compression import Compression
 from wain.policy.consistency import NO_COMMANDS, Commands, SourceMode
+from wain.policy.endpoint import Endpoint
 from wain.policy.exclusion import Exclusions
 from wain.policy.retention import DEFAULT, Retention
 from wain.policy.schedule import DAILY, Schedule
@@ -56,6 +57,8 @@ class Policy:
     compression: Compression = Compression.DEFAULT
     parity_percent: int = PARITY_PERCENT
     """How much of a device is parity: one of `STRENGTHS`, 0 for none."""
+    service: Endpoint | None = None
+    """Who knows the order's stage; None when it is the Data Box service of this home."""
 
     def __post_init__(self) -> None:
         if not self.includes:
@@ -76,8 +79,8 @@ class Policy:
         if self.initial is InitialBackup.OFFLINE and not self.order:
             hint = "Name a Delivered order with --order, or choose --initial online."
             raise Refused("an offline first backup needs a Data Box order", hint)
-        if self.initial is InitialBackup.ONLINE and (self.order or self.device):
-            hint = "Choose --initial offline, or leave --order and --device out."
+        if self.initial is InitialBackup.ONLINE and (self.order or self.device or self.service):
+            hint = "Choose --initial offline, or leave --order, --device and --service out."
             raise Refused("an online first backup uses neither an order nor a device", hint)
 
 

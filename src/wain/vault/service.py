@@ -22,7 +22,7 @@ from wain.storage.api import Objects, PageBlobs
 from wain.storage.directory import DirectoryObjects
 from wain.storage.durable import make_dirs
 from wain.tree.receipt import decode_receipt
-from wain.vault import enrolling, expiring, importing, points, storing
+from wain.vault import attesting, enrolling, expiring, importing, points, storing
 from wain.vault.adopting import adopt, keep
 from wain.vault.catalog import Catalog, seeds
 from wain.vault.checking import Check, CheckReport
@@ -208,6 +208,10 @@ class Vault:
             signing.verify(key, signing.COUNTERSIGN, receipt, signature)
             record = Countersigned(receipt, signature, self._site.clock())
             keep(self._site, countersigned_name(rid, seed), encode(record, self._site.signer))
+
+    def attest_import(self, rid: RegistrationId, seed: SeedId, tail: bytes) -> bytes:
+        """Say in the chain of custody that a seed is here (see `attesting.attest_import`)."""
+        return attesting.attest_import(self._site, rid, seed, tail)
 
     # Verbs of the operator.
 

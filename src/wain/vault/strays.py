@@ -15,10 +15,11 @@ from wain.storage.durable import TEMPORARY_PREFIX, reading
 from wain.vault.key import KEY_FILE
 from wain.vault.lock import LOCK_FILE
 from wain.vault.objects import Kind, parse_fact, parse_pack
+from wain.vault.place import PLACE_FILE
 from wain.vault.rebuild import CATALOG_FILE, FRESH_FILE, SIDES
 
 OBJECTS_DIR: Final = "objects"
-_OURS: Final = frozenset({KEY_FILE, LOCK_FILE, *(CATALOG_FILE + side for side in (*SIDES, "-journal"))})
+_OURS: Final = frozenset({KEY_FILE, LOCK_FILE, PLACE_FILE, *(CATALOG_FILE + side for side in (*SIDES, "-journal"))})
 _FOREIGN: Final = "lost+found"
 """What a file system keeps for itself in the directory it is mounted on."""
 

@@ -6,33 +6,28 @@ Loading this module takes a while; only commands that talk to such an endpoint d
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 from azure.mgmt.databox import DataBoxManagementClient
 
 from wain.base.errors import Refused
 from wain.order.order import Order, OrderRequest
+from wain.policy.endpoint import AZURE, Endpoint
 from wain.wire.arm_jobs import IMPORT, order_of, shape_of
 from wain.wire.arm_paths import account_id
 from wain.wire.calls import Declined, Unreachable
 
-AZURE: Final = "https://management.azure.com"
 SCOPE: Final = f"{AZURE}/.default"
 _TEXT_CAP: Final = 500
 _RETRIES: Final = 2
 _LATER: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An ARM endpoint, the subscription and resource group in it, and the certificate authority to trust (or empty)."""
-
-    url: str
-    subscription: str
-    group: str
-    ca_file: str = ""
 
 
 class ArmOrders:
@@ -58,8 +53,12 @@ class ArmOrders:
 
     def order(self, name: str) -> Order:
         """Return one order."""
+        return order_of(self.shown(name))
+
+    def shown(self, name: str) -> dict[str, Any]:
+        """Return one order with its details, as the service shows it (`JobResource`)."""
         with self._refusals():
-            return self._one(self._group(), name)
+            return self._shown(self._group(), name)
 
     def create_order(self, request: OrderRequest) -> Order:
         """Order a device, and wait until the service has taken the order."""
@@ -90,7 +89,10 @@ class ArmOrders:
         return self._at.group
 
     def _one(self, group: str, name: str) -> Order:
-        return order_of(self._client.jobs.get(group, name, expand="details").as_dict())
+        return order_of(self._shown(group, name))
+
+    def _shown(self, group: str, name: str) -> dict[str, Any]:
+        return dict(self._client.jobs.get(group, name, expand="details").as_dict())
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -98,6 +100,8 @@ class ArmOrders:
         try:
             yield
         except ClientAuthenticationError as error:
+            if isinstance(error.__cause__, ServiceRequestError | ServiceResponseError):
+                raise Unreachable(self._at.url, _first(error.__cause__)) from None
             raise Refused(f"the sign-in failed: {_first(error)}", "Sign in again, with the right account.") from None
         except HttpResponseError as error:
             status = int(error.status_code or _LATER)

@@ -38,6 +38,8 @@ class Code(Enum):
     NOT_WAITING = "JobNotWaitingForAction"
     RESOLUTION = "CustomerResolutionNotSupported"
     CREDENTIALS_EARLY = "CredentialsNotAvailable"
+    CUSTODY = "CustodyRecordNotAccepted"
+    CUSTODY_DAMAGED = "CustodyChainDamaged"
     CHANGED = "PreconditionFailed"
     LATER = "ServiceUnavailable"
     INTERNAL = "InternalServerError"
@@ -55,6 +57,7 @@ STATUS = {
     Code.NOT_RETURNABLE: 409,
     Code.NOT_WAITING: 409,
     Code.CREDENTIALS_EARLY: 409,
+    Code.CUSTODY_DAMAGED: 409,
     Code.CHANGED: 412,
     Code.LATER: 503,
     Code.INTERNAL: 500,

@@ -11,7 +11,7 @@ from wain.base.moment import from_iso, to_iso
 from wain.order.order import DEAD, FINISHED, AccountKind, Order, Stage, StageTime
 from wain.order.rules import ADDRESS_EDITABLE, DELETABLE, is_cancellable
 from wain.wire.arm_errors import ArmRefused, Code
-from wain.wire.arm_paths import JOB_TYPE, account_id, account_of, job_id
+from wain.wire.arm_paths import JOB_TYPE, NEWEST, account_id, account_of, job_id
 
 IMPORT: Final = "ImportToAzure"
 DISK: Final = "DataBoxDisk"
@@ -56,6 +56,8 @@ _SIZE: Final = "expectedDataSizeInTeraBytes"
 _SIZE_CAP: Final = 1000
 _SECRETS: Final = ("passkey", "devicePassword")
 _CHANGEABLE: Final = frozenset({"contactDetails", "shippingAddress", "preferences", "reverseShippingDetails"})
+LOGS: Final = "wainCopyLogs"
+"""Below an order: the logs of its data copy, at Wain's own service. Azure's lie in the storage account."""
 WAITING: Final = "SsemUserCopyErrorWaitingForAction"
 RESOLUTIONS: Final = ("Resume",)
 """What `mitigate` can do here: go on with the data copy."""
@@ -83,6 +85,8 @@ class Job:
     package: Mapping[str, Any] | None = None
     """How the device comes back: `carrierName`, `trackingId`."""
     mitigation: Mapping[str, Any] | None = None
+    logs: tuple[str, str] | None = None
+    """Names of the copy log and the verbose log of a finished data copy."""
     halted: bool = False
     """Its data copy began and nobody works on it."""
 
@@ -267,8 +271,11 @@ def _stage_json(job: Job, stage: Stage, at: datetime | None) -> dict[str, Any]:
     return {**shown, "stageStatus": status, "stageTime": to_iso(at)}
 
 
-def job_json(job: Job, *, details: bool) -> dict[str, Any]:
-    """Return an order as a `JobResource`; its details only when they were asked for (`$expand=details`)."""
+def job_json(job: Job, base: str = "", *, details: bool) -> dict[str, Any]:
+    """Return an order as a `JobResource`; its details only when they were asked for (`$expand=details`).
+
+    `base` is where the service is reached: links to logs begin with it.
+    """
     order, stage = job.order, job.order.stage
     properties: dict[str, Any] = {
         "transferType": IMPORT,
@@ -289,7 +296,7 @@ def job_json(job: Job, *, details: bool) -> dict[str, Any]:
         message = "The data copy has stopped. Resume it with mitigate."
         properties["error"] = {"code": WAITING, "message": message, "target": "CopyIntervention"}
     if details:
-        properties["details"] = _details(job)
+        properties["details"] = _details(job, base)
     return {
         "id": job_id(order.subscription, order.resource_group, order.name),
         "name": order.name,
@@ -303,7 +310,7 @@ def job_json(job: Job, *, details: bool) -> dict[str, Any]:
     }
 
 
-def _details(job: Job) -> dict[str, Any]:
+def _details(job: Job, base: str) -> dict[str, Any]:
     order = job.order
     shown = {
         "jobDetailsType": shape_of(order.sku),
@@ -311,7 +318,7 @@ def _details(job: Job) -> dict[str, Any]:
         **job.words.get("details", {}),
         "jobStages": stages_json(job),
         "dataImportDetails": [{"accountDetails": _account_json(job), "logCollectionLevel": "Verbose"}],
-        "copyLogDetails": [],
+        "copyLogDetails": _logs_json(job, base),
         "actions": list(RESOLUTIONS) if job.waits else [],
     }
     if job.package is not None:
@@ -324,6 +331,39 @@ def _details(job: Job) -> dict[str, Any]:
             status = "CompletedWithErrors" if order.stage is Stage.COMPLETED_WITH_ERRORS else "Completed"
         shown["copyProgress"] = [{"serialNumber": job.serial, "status": status}]
     return shown
+
+
+def _logs_json(job: Job, base: str) -> list[dict[str, Any]]:
+    """Return where the logs of a data copy are, in Azure's two shapes: of a disk, and of a storage account."""
+    if job.logs is None:
+        return []
+    order = job.order
+    here = f"{base}{job_id(order.subscription, order.resource_group, order.name)}/{LOGS}"
+    log, verbose = (f"{here}/{name}?api-version={NEWEST}" for name in job.logs)
+    if shape_of(order.sku) == DISK:
+        known = {"copyLogDetailsType": DISK, "diskSerialNumber": job.serial or ""}
+        return [{**known, "errorLogLink": log, "verboseLogLink": verbose}]
+    kind = order.sku if order.sku == "DataBoxHeavy" else "DataBox"
+    several = kind == "DataBoxHeavy"  # A list there, a text elsewhere.
+    links = {"copyLogLink": [log] if several else log, "copyVerboseLogLink": [verbose] if several else verbose}
+    return [{"copyLogDetailsType": kind, "accountName": order.account, **links}]
+
+
+def copy_logs(body: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of the copy logs that an order names, at either service.
+
+    Raises:
+        Malformed: they are no addresses.
+    """
+    try:
+        listed = body["properties"]["details"].get("copyLogDetails") or []
+        found = [each.get("errorLogLink") or each.get("copyLogLink") or [] for each in listed]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Malformed("an order", f"the service shows it without {error}") from None
+    links = [link for each in found for link in (each if isinstance(each, list) else [each])]
+    if not all(isinstance(link, str) for link in links):
+        raise Malformed("an order", "the service shows a copy log that is no address")
+    return links
 
 
 def _account_json(job: Job) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Calls:
             raise Refused(f"{base_url} is not https", "Give an address that begins with https://.")
         self.where = base_url.rstrip("/")
         self._token = token
-        self._http = httpx.Client(verify=_trust(ca_file), timeout=TIMEOUT_SECONDS, follow_redirects=False)
+        self._http = httpx.Client(verify=trust(ca_file), timeout=TIMEOUT_SECONDS, follow_redirects=False)
 
     def ask(
         self,
@@ -140,7 +140,12 @@ def with_query(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(query, quote_via=quote, safe='$')}"
 
 
-def _trust(ca_file: str) -> ssl.SSLContext:
+def trust(ca_file: str) -> ssl.SSLContext:
+    """Return what a client trusts: the certificates of a file, or the system's.
+
+    Raises:
+        Refused: it is no file of certificates.
+    """
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:

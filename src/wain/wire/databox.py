@@ -1,8 +1,11 @@
 """What a Data Box service offers to an agent, as a Protocol spoken in domain types."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from wain.base.errors import RemoteError
+from wain.order.custody import CustodyRecord, check_parties
 from wain.order.order import Order, OrderRequest
 
 
@@ -26,8 +29,56 @@ class DataBoxApi(Protocol):
     def order(self, name: str) -> Order:
         """Return one order."""
 
-    def copied(self, name: str) -> list[CopiedContainer]:
-        """Return what the data copy of a finished order put where, from its copy log."""
+    def copied_to(self, name: str, container: str) -> str | None:
+        """Return where the data copy of a finished order put a container of the device; None: nowhere.
+
+        A service that tells only what was renamed answers with the container's own name for all others: whether it is
+        there, the account shows.
+        """
+
+
+@dataclass(eq=False)
+class CustodyMoved(RemoteError):
+    """The chain has grown since it was read: read it, and sign what follows its end now."""
+
+    order: str
+
+    def __str__(self) -> str:
+        return f"the chain of custody of order {self.order} has grown in the meantime"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The chain of custody of an order, and whose key each one is, by the word of the service that keeps it."""
+
+    records: tuple[CustodyRecord, ...]
+    parties: Mapping[bytes, str]
+
+
+def check_chain_of(chain: Chain) -> None:
+    """Return when the chain is whole and every record is by who it says it is.
+
+    Raises:
+        Corrupt: names the first record that is not right.
+    """
+    check_parties(chain.records, chain.parties)
+
+
+class CustodyApi(Protocol):
+    """Who keeps the chain of custody. Azure has nothing like it: there the agent's word stays with the agent.
+
+    Raises: `Missing` for an unknown order, `RemoteError` when the service cannot be reached.
+    """
+
+    def chain(self, order: str) -> Chain:
+        """Return the chain of an order."""
+
+    def hand_in(self, order: str, record: bytes) -> None:
+        """Add a record that another party has signed. The same record again changes nothing.
+
+        Raises:
+            CustodyMoved: it does not follow the end of the chain. Refused, Declined: it is none for this chain.
+        """
 
 
 class OrderApi(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError, ServiceResponseError
-from azure.identity import CertificateCredential, DeviceCodeCredential
+from azure.identity import CertificateCredential, DefaultAzureCredential, DeviceCodeCredential
 
 from wain.base.errors import Refused
 from wain.wire.calls import Token, Unreachable
@@ -110,6 +110,17 @@ def server(authority: Authority, app_id: str, pem: bytes) -> SignIn:
     """
     with _usable():
         credential = CertificateCredential(authority.tenant, app_id, certificate_data=pem, **authority.options())
+    return SignIn(credential, authority.url)
+
+
+def found(authority: Authority) -> SignIn:
+    """Return whoever azure-identity finds on this machine: the environment's account, a managed identity.
+
+    Raises:
+        Refused: the authority's address is none.
+    """
+    with _usable():
+        credential = DefaultAzureCredential(**authority.options())
     return SignIn(credential, authority.url)
 
 

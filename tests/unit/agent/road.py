@@ -14,7 +14,6 @@ from wain.order.order import AccountKind, Order, Stage, StageTime
 from wain.policy.policy import InitialBackup
 from wain.storage.blobs import DirectoryPageBlobs
 from wain.vault.service import Vault
-from wain.wire.databox import CopiedContainer
 
 ORDER = "order-1"
 
@@ -37,8 +36,8 @@ class Orders:
         history = (StageTime(self.stage, START),)
         return Order(name, "DataBoxDisk", "seeds", AccountKind.STORAGE_V2, "sub", "region", None, history)
 
-    def copied(self, name: str) -> list[CopiedContainer]:
-        return [CopiedContainer(one, self.renamed.get(one, one)) for one in self.containers]
+    def copied_to(self, name: str, container: str) -> str | None:
+        return self.renamed.get(container, container) if container in self.containers else None
 
 
 class Road:

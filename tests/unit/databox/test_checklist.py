@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/checklist.md").read_text()
 TESTS = {
     name
-    for directory in ("tests/unit/databox", "tests/unit/wire", "tests/cli")
+    for directory in ("tests/unit/databox", "tests/unit/wire", "tests/cli", "tests/journeys")
     for path in sorted((ROOT / directory).glob("test_*.py"))
     for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
 }
