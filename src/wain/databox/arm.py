@@ -20,6 +20,7 @@ from wain.databox.arm_inputs import skus_json, validation_json
 from wain.databox.jobs import Jobs, Listing, Place
 from wain.identity.http import NO_STORE, BodyTooLarge, BodyUnreadable, Call, endpoint
 from wain.wire import arm_custody, arm_jobs
+from wain.wire.arm_credentials import credentials_json
 from wain.wire.arm_errors import ArmRefused, Code
 from wain.wire.arm_paths import ETAG_CAP, PAGE, PROVIDER, check_version, group_scope, skip_token, skipped
 from wain.wire.callers import Caller, Callers, Roles, Unauthenticated
@@ -174,7 +175,7 @@ class ArmRoutes:
 
     def _credentials(self, asked: Asked) -> Response:
         job = self._jobs.one(asked.place)
-        return _json(arm_jobs.credentials_json(job, self._jobs.passkey(job)))
+        return _json(credentials_json(job, self._jobs.passkey(job)))
 
     def _book(self, asked: Asked) -> Response:
         body = asked.body()
