@@ -248,3 +248,15 @@ def test_s37_s38_inputs_are_judged_as_the_order_will_be(serve: Serve) -> None:
     question = m.ValidateAddress(shipping_address=address(), device_type="DataBoxDisk")
     skipped = client.service.validate_inputs(REGION, m.CreateJobValidations(individual_request_details=[question]))
     assert skipped.properties.status == "CertainInputValidationsSkipped"
+
+
+@pytest.mark.parametrize(("field", "value"), [("country", "Netherlands"), ("country", "N1"), ("street_address1", " ")])
+def test_s36_an_address_is_judged_by_its_form(serve: Serve, field: str, value: str) -> None:
+    wrong = address()
+    setattr(wrong, field, value)
+    question = m.ValidateAddress(shipping_address=wrong, device_type="DataBoxDisk")
+    said = serve.client().service.validate_inputs(REGION, m.CreateJobValidations(individual_request_details=[question]))
+    assert said.properties.status == "InputsRevisitRequired"
+    [answer] = said.properties.individual_response_details
+    assert answer.validation_status == "Invalid"
+    assert answer.error.code == "InvalidRequestContent"
