@@ -8,10 +8,11 @@ from wain.base.sizes import TB
 from wain.databox.jobs import Jobs
 from wain.order.sku import Sku
 from wain.wire.arm_errors import ArmRefused, Code
-from wain.wire.arm_jobs import IMPORT, mapping, page_json
+from wain.wire.arm_jobs import IMPORT, mapping, page_json, text
 from wain.wire.arm_paths import API_VERSIONS, account_of
 
 REQUESTS_CAP: Final = 16
+COUNTRY_LETTERS: Final = 2
 ALL_VALID: Final = "AllValidToProceed"
 REVISIT: Final = "InputsRevisitRequired"
 SKIPPED: Final = "CertainInputValidationsSkipped"
@@ -62,16 +63,14 @@ def validation_json(jobs: Jobs, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(jobs: Jobs, question: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(question.get("validationType", ""))[:64]
-    check = _CHECKS.get(kind)
     word = "validationStatus" if kind == "ValidateAddress" else "status"
     shown: dict[str, Any] = {"validationType": kind}
-    if check is None:
-        return {**shown, word: "Skipped", "error": {"code": "Success"}}
+    passed = "Valid" if kind in _CHECKS else "Skipped"
     try:
-        check(jobs, question)
+        (_CHECKS.get(kind) or _FORMS.get(kind, _check_nothing))(jobs, question)
     except ArmRefused as error:
         return {**shown, word: "Invalid", "error": error.body()["error"]}
-    return {**shown, word: "Valid", "error": {"code": "Success"}}
+    return {**shown, word: passed, "error": {"code": "Success"}}
 
 
 def _check_import(question: Mapping[str, Any]) -> None:
@@ -100,10 +99,24 @@ def _check_nothing(jobs: Jobs, question: Mapping[str, Any]) -> None:
     """Anybody whose role allows it may order here, as often as they like: Azure's limits are its own."""
 
 
+def _check_address(jobs: Jobs, question: Mapping[str, Any]) -> None:
+    """Refuse what cannot be an address: no street, or a country that is not two letters (ISO 3166-1 alpha-2)."""
+    target = "shippingAddress"
+    address = mapping(question.get(target), target)
+    text(address, "streetAddress1", target)
+    country = text(address, "country", target)
+    if not (len(country) == COUNTRY_LETTERS and country.isascii() and country.isalpha()):
+        reason = f"the country {country[:64]!r} is not a code of two letters"
+        raise ArmRefused(Code.BODY, reason, f"{target}.country", "Write it like NL or US.")
+
+
 _CHECKS: Final[Mapping[str, Callable[[Jobs, Mapping[str, Any]], None]]] = {
     "ValidateSkuAvailability": _check_sku,
     "ValidateDataTransferDetails": _check_accounts,
     "ValidateSubscriptionIsAllowedToCreateJob": _check_nothing,
     "ValidateCreateOrderLimit": _check_nothing,
 }
-"""Addresses and preferences are nobody's here to judge: their validations are skipped."""
+"""What is judged here. Preferences are nobody's to judge: their validation is skipped."""
+
+_FORMS: Final[Mapping[str, Callable[[Jobs, Mapping[str, Any]], None]]] = {"ValidateAddress": _check_address}
+"""Where only the form can be judged: wrong is `Invalid`, well-formed stays `Skipped`, for no carrier is asked."""

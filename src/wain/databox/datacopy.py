@@ -6,6 +6,7 @@ journal, manifest, and the seal last. An account that is full or a device that w
 stands ("data copy halted"); the same call goes on.
 """
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,7 @@ from wain.order.sku import Sku
 from wain.pageblob.names import parity_number
 from wain.storage.api import PageBlobs
 from wain.storage.sql import Connection
+from wain.wire.arm_jobs import HEEDED
 from wain.wire.databox import CopiedContainer
 
 REPORTED_FINDINGS: Final = 1000
@@ -107,6 +109,7 @@ def _work_off(parts: Parts, held: Held, path: Path, progress: Progress) -> None:
                 _begin(parts, held, device, account)
             else:
                 _check_device(device, held, vouched=_still_sealed(parts, held, device))
+                _take_up(parts, held)
             _Copying(parts, held, account, progress).run(device.pageblob)
     _finish(parts, held)
 
@@ -143,6 +146,15 @@ def _begin(parts: Parts, held: Held, device: OpenDevice, account: PageBlobs) -> 
         settle(plan, held.order.name, there | copy.taken(held.order.account))
         copy.begin(Run(str(uuid.uuid4()), to_ns(parts.clock()), None), plan)
         parts.orders.move(rows, parts.orders.held(rows, held.order.name), Stage.DATA_COPY)
+
+
+def _take_up(parts: Parts, held: Held) -> None:
+    """Go on. What the customer has said about the last halt was about that one: the next one waits for them again."""
+    with parts.catalog.writing() as rows:
+        said = rows.value("SELECT mitigation FROM requests WHERE order_id = :id", id=held.id)
+        if said is not None:
+            heeded = json.dumps({**json.loads(said), HEEDED: True})
+            rows.change("UPDATE requests SET mitigation = :said WHERE order_id = :id", said=heeded, id=held.id)
 
 
 def _still_sealed(parts: Parts, held: Held, device: OpenDevice) -> bool:

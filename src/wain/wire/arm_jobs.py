@@ -59,6 +59,8 @@ _CHANGEABLE: Final = frozenset({"contactDetails", "shippingAddress", "preference
 LOGS: Final = "wainCopyLogs"
 """Below an order: the logs of its data copy, at Wain's own service. Azure's lie in the storage account."""
 WAITING: Final = "SsemUserCopyErrorWaitingForAction"
+HEEDED: Final = "heeded"
+"""Beside what a customer answered to a halt: the data copy went on because of it. Another halt is another question."""
 RESOLUTIONS: Final = ("Resume",)
 """What `mitigate` can do here: go on with the data copy."""
 
@@ -98,7 +100,7 @@ class Job:
     @property
     def waits(self) -> bool:
         """Whether its data copy waits for the customer."""
-        return self.halted and self.mitigation is None
+        return self.halted and (self.mitigation is None or HEEDED in self.mitigation)
 
 
 def mapping(value: Any, target: str) -> Mapping[str, Any]:
@@ -324,7 +326,7 @@ def _details(job: Job, base: str) -> dict[str, Any]:
     if job.package is not None:
         shown["returnPackage"] = dict(job.package)
     if job.mitigation is not None:
-        shown["lastMitigationActionOnJob"] = dict(job.mitigation)
+        shown["lastMitigationActionOnJob"] = {key: said for key, said in job.mitigation.items() if key != HEEDED}
     if job.serial is not None and order.device is not None and shape_of(order.sku) == DISK:
         status = "InProgress" if order.stage is Stage.DATA_COPY else "NotStarted"
         if order.stage in FINISHED:

@@ -174,6 +174,15 @@ def test_rule_3_2_a_data_copy_that_stopped_waits_until_it_is_mitigated(serve: Se
     assert after.error is None
     assert after.details.last_mitigation_action_on_job.customer_resolution == "Resume"
     assert states(client, "halted")[6] == "DataCopy=CustomerActionPerformed"
+    with pytest.raises(Unplugged):
+        serve.databox.copy_data("halted", device, Stops())
+    again = client.jobs.get(GROUP, "halted", expand="details").properties
+    assert (again.error.code, again.details.actions) == ("SsemUserCopyErrorWaitingForAction", ["Resume"])
+    assert (
+        again.details.last_mitigation_action_on_job.as_dict() == after.details.last_mitigation_action_on_job.as_dict()
+    )
+    client.mitigate("halted", GROUP, m.MitigateJobRequest(customer_resolution_code="Resume"))
+    assert states(client, "halted")[6] == "DataCopy=CustomerActionPerformed"
     serve.databox.copy_data("halted", device, Silent())
     assert client.jobs.get(GROUP, "halted").properties.status == "Completed"
 
@@ -265,3 +274,15 @@ def test_s37_s38_inputs_are_judged_as_the_order_will_be(serve: Serve) -> None:
     question = m.ValidateAddress(shipping_address=address(), device_type="DataBoxDisk")
     skipped = client.service.validate_inputs(REGION, m.CreateJobValidations(individual_request_details=[question]))
     assert skipped.properties.status == "CertainInputValidationsSkipped"
+
+
+@pytest.mark.parametrize(("field", "value"), [("country", "Netherlands"), ("country", "N1"), ("street_address1", " ")])
+def test_s36_an_address_is_judged_by_its_form(serve: Serve, field: str, value: str) -> None:
+    wrong = address()
+    setattr(wrong, field, value)
+    question = m.ValidateAddress(shipping_address=wrong, device_type="DataBoxDisk")
+    said = serve.client().service.validate_inputs(REGION, m.CreateJobValidations(individual_request_details=[question]))
+    assert said.properties.status == "InputsRevisitRequired"
+    [answer] = said.properties.individual_response_details
+    assert answer.validation_status == "Invalid"
+    assert answer.error.code == "InvalidRequestContent"
