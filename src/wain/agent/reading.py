@@ -6,11 +6,12 @@ Every `OSError` here is the source's fault and becomes `SourceError`; nothing th
 import errno
 import os
 import stat as modes
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from wain.agent.listing import Found
+from wain.agent.listing import STILL_NS, Found
 from wain.agent.walk import words
 from wain.agent.windows import Windows
 from wain.chunk.cutter import SMALL_BYTES, Cutter
@@ -20,7 +21,7 @@ from wain.tree.rules import MAX_EXTENTS, MAX_XATTR_BYTES, MAX_XATTRS, tidy_exten
 WINDOW_BYTES: Final = 3 << 20
 """How much of a large file is in memory at once."""
 COPIES: Final = 3
-"""How often a window is read at most when the file changes meanwhile. All but the first come from memory."""
+"""How often a window is read at most when the file changes meanwhile, or did just before. Only the first is slow."""
 
 KINDS: Final = {
     modes.S_IFREG: Kind.FILE,
@@ -119,6 +120,7 @@ class FileReader:
     def small(self, size: int) -> bytes:
         """Return the whole content of a dense file that is expected to have `size` bytes; one more if it has grown."""
         for _ in range(COPIES):
+            fresh = _is_fresh(self._ctime)
             try:
                 body = os.pread(self._fd, size + 1, 0)
                 while len(body) < size and (more := os.pread(self._fd, size + 1 - len(body), len(body))):
@@ -126,8 +128,9 @@ class FileReader:
             except OSError as error:
                 raise SourceError(words(error)) from None
             end, still = self._look()
-            if still:
+            if still and not fresh:
                 break
+            _rest(fresh)
         return body[:end]
 
     def pieces(self, cutter: Cutter, extents: Extents, windows: Windows) -> Iterator[memoryview]:
@@ -184,10 +187,12 @@ class FileReader:
 
     def _read_into(self, room: memoryview, offset: int) -> int:
         for _ in range(COPIES):
+            fresh = _is_fresh(self._ctime)
             done = self._fill(room, offset)
             size, still = self._look()
-            if still:
+            if still and not fresh:
                 break
+            _rest(fresh)
         return max(min(done, size - offset), 0)
 
     def _fill(self, room: memoryview, offset: int) -> int:
@@ -224,9 +229,12 @@ class FileReader:
 def read_small(directory_fd: int, found: Found) -> bytes | None:
     """Return the content of a regular file that is, before and after, exactly what was listed and has no attributes.
 
-    None when it is not, or cannot be read: `FileReader` then finds out why. One descriptor, five system calls.
+    None when it is not, was changed just now, or cannot be read: `FileReader` then finds out why. One descriptor, five
+    system calls.
     """
     name, stat = found
+    if _is_fresh(stat.st_ctime_ns):
+        return None
     try:
         fd = _open(directory_fd, name)
     except SourceError:
@@ -249,6 +257,20 @@ def read_small(directory_fd: int, found: Found) -> bytes | None:
         and now.st_mode == stat.st_mode
     )
     return body if same else None
+
+
+def _is_fresh(ctime_ns: int) -> bool:
+    """Tell whether a file changed so shortly ago that the change may be under way still.
+
+    The kernel notes the time of a write before it copies the bytes, so no time tells a file that is half written.
+    """
+    return abs(time.time_ns() - ctime_ns) < STILL_NS
+
+
+def _rest(fresh: bool) -> None:  # noqa: FBT001 (what the caller has just asked)
+    """Let a write that is under way end."""
+    if fresh:
+        time.sleep(STILL_NS / 10**9)
 
 
 def _read_once(fd: int, size: int) -> bytes:

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from wain.agent import reading
-from wain.agent.listing import Found
+from wain.agent.listing import STILL_NS, Found
 from wain.agent.reading import (
     Extents,
     FileReader,
@@ -17,6 +18,7 @@ from wain.agent.reading import (
     is_sparse,
     link_target,
     look_again,
+    read_small,
     xattrs_of,
 )
 from wain.agent.windows import Windows
@@ -252,6 +254,63 @@ def test_zeros_of_a_small_cut_tail_are_not_content(folder, monkeypatch: pytest.M
         patch.setattr(os, "pread", Zeroing(folder[0] / "f", left).at)
         assert reader.small(500) == b"x" * left
         assert reader.changed()
+
+
+@dataclass
+class Clock:
+    """What the reader knows of time."""
+
+    now: int
+    naps: int = 0
+
+    def time_ns(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.naps += 1
+        self.now += round(seconds * 10**9)
+
+
+class UnderWay:
+    """Reads that see the old bytes where a write has not got to yet, until its time is over."""
+
+    def __init__(self, clock: Clock, until: int) -> None:
+        self.clock, self.until = clock, until
+        self.pread, self.preadv = os.pread, os.preadv
+
+    def at(self, fd: int, length: int, offset: int) -> bytes:
+        got = self.pread(fd, length, offset)
+        return got if self.clock.now >= self.until else b"old!" + got[4:]
+
+    def into(self, fd: int, rooms: list[memoryview], offset: int) -> int:
+        got = self.preadv(fd, rooms, offset)
+        if self.clock.now < self.until:
+            rooms[0][:4] = b"old!"
+        return got
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("age_ns", "naps"), [(0, 1), (STILL_NS - 1, 1), (STILL_NS, 0), (-STILL_NS, 0)])
+def test_what_was_written_just_now_is_read_again(folder, monkeypatch, large: bool, age_ns: int, naps: int) -> None:
+    """The kernel notes the time of a write before it copies the bytes: no time tells that it is still under way."""
+    (folder[0] / "f").write_bytes(b"new!" * 300_000)
+    with opened(folder, "f") as reader, monkeypatch.context() as patch:
+        changed = reader.before.st_ctime_ns
+        clock = Clock(changed + age_ns)
+        write = UnderWay(clock, changed + STILL_NS if naps else clock.now)
+        patch.setattr(reading, "time", clock)
+        patch.setattr(os, "pread", write.at)
+        patch.setattr(os, "preadv", write.into)
+        assert (whole(reader) if large else reader.small(1_200_000)) == b"new!" * 300_000
+        assert clock.naps == naps
+
+
+def test_a_small_file_that_was_written_just_now_takes_the_long_way(folder, monkeypatch) -> None:
+    (folder[0] / "f").write_bytes(b"new")
+    one = found(folder, "f")
+    for age_ns, body in ((0, None), (STILL_NS - 1, None), (STILL_NS, b"new"), (-STILL_NS, b"new")):
+        monkeypatch.setattr(reading, "time", Clock(one.stat.st_ctime_ns + age_ns))
+        assert read_small(folder[1], one) == body, age_ns
 
 
 def test_a_growing_file_shows(folder: tuple[Path, int]) -> None:
