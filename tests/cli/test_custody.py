@@ -50,6 +50,26 @@ def test_what_was_signed_without_a_network_is_handed_in_by_the_next_run(
     assert len(events(wain)) == 8
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b'{"version": 9}', b"[]", b"\xff\0\x80"], ids=range(5))
+def test_notes_that_cannot_be_read_hinder_no_backup_and_are_named(
+    delivered: Wain, tmp_path: Path, source: Path, body: bytes
+) -> None:
+    wain, device, notes = delivered, tmp_path / "device", tmp_path / "home" / "agent" / "custody.json"
+    wain("policy", "set", "--include", source, "--initial", "offline", "--order", ORDER, "--device", device)
+    notes.write_bytes(body)
+    written = wain("backup", "--json").json()
+    wain("order", "advance", ORDER, "PickedUp")
+    waited = wain("backup", "--json").json()
+    wain("order", "advance", ORDER, "AtAzureDC")
+    wain("order", "copy", ORDER, device)
+    imported = wain("backup", "--json").json()
+    assert "safe to ship" in written["message"]
+    assert (waited["state"], imported["message"]) == ("waiting", "Job Completed")
+    for job in (written, waited, imported):
+        assert any("custody.json" in said for said in job["notes"]), job
+    assert notes.read_bytes() == body, "what may still be of use to somebody is left"
+
+
 def test_a_device_is_not_erased_before_its_server_has_counter_signed(
     delivered: Wain, tmp_path: Path, source: Path
 ) -> None:

@@ -88,9 +88,15 @@ def read_notes(home: AgentHome) -> Notes | None:
 
 
 def note(home: AgentHome, seed: SeedRecord, at: datetime, *steps: tuple[Event, bytes]) -> None:
-    """Write steps of a seed's device down, durably; one that is noted already changes nothing."""
+    """Write steps of a seed's device down, durably; one that is noted already changes nothing.
+
+    Notes that cannot be read stay as they are, and hinder nobody: whoever hands in next names them.
+    """
     device = DeviceId(bytes.fromhex(seed.device))
-    known = read_notes(home)
+    try:
+        known = read_notes(home)
+    except WainError:
+        return
     notes = known if known is not None and (known.order, known.device) == (seed.order, device) else None
     fresh = notes or Notes(seed.order, device)
     for event, detail in steps:

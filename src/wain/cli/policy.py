@@ -101,17 +101,16 @@ def set_(
     # Before anything is saved, and before other jobs are kept waiting: a person may take their time.
     asked = Asked(authority, tenant, graph, arm, ca_file)
     remote = _signed_in(parts, answers, asked, certificate=not default_credential)
-    changes = {
-        "includes": _items(include),
-        "excludes": tuple(exclude) if exclude else None,
-        "exclude_caches": exclude_caches,
-        "one_file_system": one_file_system,
-        "gap_cover": gap_cover,
-        "parity_percent": _parity(parity),
-        **_parsed(schedule, retention, max_file_size),
+    changes = _given(
+        includes=_items(include),
+        excludes=tuple(exclude) if exclude else None,
+        exclude_caches=exclude_caches,
+        one_file_system=one_file_system,
+        gap_cover=gap_cover,
+        parity_percent=_parity(parity),
+        **_parsed(schedule, retention),
         **_reading(source, compression),
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
+    )
     if max_file_size is not None:
         changes["max_file_bytes"] = parse_bytes(max_file_size) or None
     home = parts.home()
@@ -163,14 +162,17 @@ def _items(include: list[str] | None) -> tuple[bytes, ...] | None:
     return tuple(os.fsencode(os.path.realpath(path)) for path in include) if include else None
 
 
-def _parsed(schedule: str | None, retention: str | None, max_file_size: str | None) -> dict[str, Any]:
+def _given(**said: object) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _parsed(schedule: str | None, retention: str | None) -> dict[str, Any]:
     from wain.policy.retention import parse_retention
     from wain.policy.schedule import parse_schedule
 
     return {
         "schedule": parse_schedule(schedule) if schedule else None,
         "retention": parse_retention(retention) if retention else None,
-        "max_file_bytes": parse_bytes(max_file_size) or None if max_file_size else None,
     }
 
 
