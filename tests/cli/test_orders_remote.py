@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.databox.serving import ADA, BOB, GROUP, REGION, SUBSCRIPTION, Serve
+from unit.databox.serving import ADA, BOB, GROUP, REGION, SUBSCRIPTION, Serve, running
 from unit.identity.people import sign_in_on_the_page
 from unit.identity.running import Ended, run, start
 
@@ -15,11 +15,7 @@ WHERE = ("--contact", "name=Ada", "--address", "street=1 Way", "--address", "cou
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    served = Serve(tmp_path_factory.mktemp("serve"))
-    served.settle()
-    served.start()
-    yield served
-    served.close()
+    yield from running(tmp_path_factory.mktemp("serve"))
 
 
 def asked(serve: Serve, home: Path, name: str, *args: str, code: int = 0) -> Ended:

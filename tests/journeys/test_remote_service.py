@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from journeys.judges import assert_equal
-from unit.databox.serving import ADA, BOB, GROUP, OTHER, REGION, SUBSCRIPTION, Serve
+from unit.databox.serving import ADA, BOB, GROUP, OTHER, REGION, SUBSCRIPTION, Serve, running
 from unit.identity.certs import make
 from unit.identity.people import registered, sign_in_on_the_page
 from unit.identity.running import Ended, run, start
@@ -95,11 +95,7 @@ class Branch:
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    served = Serve(tmp_path_factory.mktemp("serve"))
-    served.settle()
-    served.start()
-    yield served
-    served.close()
+    yield from running(tmp_path_factory.mktemp("serve"))
 
 
 @pytest.fixture

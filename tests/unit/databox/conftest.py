@@ -4,16 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from unit.databox.serving import Serve
+from unit.databox.serving import Serve, running
 
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    served = Serve(tmp_path_factory.mktemp("serve"))
-    served.settle()
-    served.start()
-    yield served
-    served.close()
+    yield from running(tmp_path_factory.mktemp("serve"))
 
 
 @pytest.fixture

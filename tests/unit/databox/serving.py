@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,3 +172,12 @@ def job(sku: str = "DataBoxDisk", account: str = ACCOUNT, **more: Any) -> m.JobR
     }
     properties = m.JobProperties(transfer_type="ImportToAzure", details=details(**(said | more)))
     return m.JobResource(location=REGION, sku=m.Sku(name=sku), properties=properties, tags={"site": "7"})
+
+
+def running(home: Path) -> Iterator[Serve]:
+    """A settled service that answers, until the fixture that yields it ends."""
+    served = Serve(home)
+    served.settle()
+    served.start()
+    yield served
+    served.close()
