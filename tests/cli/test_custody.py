@@ -37,7 +37,7 @@ def test_what_was_signed_without_a_network_is_handed_in_by_the_next_run(
     assert job["notes"] == ["the chain of custody: https://service cannot be reached: the line is cut"]
     assert "safe to ship" in job["message"]
     assert len(events(wain)) == 3
-    seal = decode_seal((tmp_path / "home" / "agent" / "seed.seal").read_bytes())
+    seal = decode_seal(next((tmp_path / "home" / "agent").glob("seed-*.seal")).read_bytes())
     with DataBox.open(tmp_path / "home" / "databox") as service:
         assert seal.custody_previous == record_hash(service.custody(ORDER)[-1])
     wain("order", "advance", ORDER, "PickedUp")
@@ -54,10 +54,11 @@ def test_what_was_signed_without_a_network_is_handed_in_by_the_next_run(
 def test_notes_that_cannot_be_read_hinder_no_backup_and_are_named(
     delivered: Wain, tmp_path: Path, source: Path, body: bytes
 ) -> None:
-    wain, device, notes = delivered, tmp_path / "device", tmp_path / "home" / "agent" / "custody.json"
+    wain, device = delivered, tmp_path / "device"
     wain("policy", "set", "--include", source, "--initial", "offline", "--order", ORDER, "--device", device)
-    notes.write_bytes(body)
     written = wain("backup", "--json").json()
+    notes = next((tmp_path / "home" / "agent").glob("custody-*.json"))
+    notes.write_bytes(body)
     wain("order", "advance", ORDER, "PickedUp")
     waited = wain("backup", "--json").json()
     wain("order", "advance", ORDER, "AtAzureDC")
@@ -65,8 +66,8 @@ def test_notes_that_cannot_be_read_hinder_no_backup_and_are_named(
     imported = wain("backup", "--json").json()
     assert "safe to ship" in written["message"]
     assert (waited["state"], imported["message"]) == ("waiting", "Job Completed")
-    for job in (written, waited, imported):
-        assert any("custody.json" in said for said in job["notes"]), job
+    for job in (waited, imported):
+        assert any(notes.name in said for said in job["notes"]), job
     assert notes.read_bytes() == body, "what may still be of use to somebody is left"
 
 

@@ -30,7 +30,7 @@ def test_s21_s58_d5_a_seed_must_fit_on_its_one_device(registered: Wain, tmp_path
     wain = registered
     (source / "noise").write_bytes(os.urandom(12_000_000))
     made = wain("order", "sku", "add", "Own", "--size", "2MB", "--files", "7", "--json").json()
-    assert made == {"name": "Own", "limitBytes": 2_000_000, "usableBytes": 2_000_000, "maxFiles": 7}
+    assert made == {"name": "Own", "limitBytes": 2_000_000, "usableBytes": 2_000_000, "maxFiles": 7, "maySpan": False}
     ordered(wain, tmp_path, source)
     [size] = [each for each in wain("doctor", "--json", code=1).json() if each["what"] == "size"]
     assert (size["level"], "2.0 MB a Own takes" in size["seen"]) == ("bad", True)

@@ -29,7 +29,6 @@ from wain.order.custody import (
 )
 from wain.wire.databox import Chain, CustodyApi, CustodyMoved, check_chain_of
 
-FILE: Final = "custody.json"
 VERSION: Final = 1
 TRIES: Final = 8
 """How often others may be faster: a device holds the seeds of many servers."""
@@ -78,13 +77,30 @@ class Notes:
         return not all(step.handed_in for step in self.steps)
 
 
-def read_notes(home: AgentHome) -> Notes | None:
-    """Return what is noted, or None.
+def notes_file(seed: str) -> str:
+    """Return the name of a seed's notes in the agent's home; `seed` in hex."""
+    return f"custody-{seed}.json"
+
+
+def read_notes(home: AgentHome, seed: str) -> Notes | None:
+    """Return what is noted of a seed (hex), or None.
 
     Raises:
         Refused: the file is not one of ours.
     """
-    return home.decoded(FILE, _decode)
+    return home.decoded(notes_file(seed), _decode)
+
+
+def notes_of_order(home: AgentHome, order: str) -> Notes | None:
+    """Return what is noted of the device that came with an order, or None.
+
+    Raises:
+        Refused: as `read_notes`.
+    """
+    seed = home.seed()
+    ids = () if seed is None else (one.id for one in (seed, *seed.earlier) if one.order == order)
+    found = (read_notes(home, one) for one in ids)
+    return next((notes for notes in found if notes is not None and notes.order == order), None)
 
 
 def note(home: AgentHome, seed: SeedRecord, at: datetime, *steps: tuple[Event, bytes]) -> None:
@@ -94,7 +110,7 @@ def note(home: AgentHome, seed: SeedRecord, at: datetime, *steps: tuple[Event, b
     """
     device = DeviceId(bytes.fromhex(seed.device))
     try:
-        known = read_notes(home)
+        known = read_notes(home, seed.id)
     except WainError:
         return
     notes = known if known is not None and (known.order, known.device) == (seed.order, device) else None
@@ -102,7 +118,7 @@ def note(home: AgentHome, seed: SeedRecord, at: datetime, *steps: tuple[Event, b
     for event, detail in steps:
         fresh = fresh.noted(event, at, detail)
     if fresh != known:
-        home.save_record(FILE, _encode(fresh))
+        home.save_record(notes_file(seed.id), _encode(fresh))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,8 @@ class HandingIn:
             RemoteError: the keeper cannot be reached, or others were faster again and again; the next run goes on.
             Corrupt: the chain is not what this server saw before, or not whole; nothing is added to it.
         """
-        notes = read_notes(self.home)
+        file = notes_file(seed.hex())
+        notes = read_notes(self.home, seed.hex())
         if notes is None or not notes.waiting:
             return
         for number, step in enumerate(notes.steps):
@@ -130,7 +147,7 @@ class HandingIn:
                 record = self._deliver(notes, step, seed)
                 steps = (*notes.steps[:number], replace(step, handed_in=True), *notes.steps[number + 1 :])
                 notes = replace(notes, steps=steps, seq=record.seq, hash=record_hash(record))
-                self.home.save_record(FILE, _encode(notes))
+                self.home.save_record(file, _encode(notes))
 
     def _deliver(self, notes: Notes, step: Noted, seed: SeedId) -> CustodyRecord:
         for _ in range(TRIES):

@@ -34,7 +34,12 @@ class Room:
 
 
 def remark_on_size(total: int, given: Room, progress: Progress) -> None:
-    """Say beforehand when a source will probably not fit on the device, by the seed's typical compression."""
+    """Say beforehand when a source will probably not fit on the device, by the seed's typical compression.
+
+    What may go on on another device always fits.
+    """
+    if given.sku.may_span:
+        return
     least, _ = expected_bytes(total, given.parity)
     room = min(given.sku.limit_bytes, given.sku.usable_bytes, given.free_bytes)
     if least > room:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -38,7 +38,10 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class SeedRecord:
-    """One seed, as the agent remembers it. `device` is the id of the only device it may lie on, in hex."""
+    """One seed, as the agent remembers it. `device` is the id of the only device it may lie on, in hex.
+
+    A first backup that fills devices of a kind that may be spanned is a seed for each: `earlier` are those before.
+    """
 
     id: str
     order: str
@@ -49,6 +52,11 @@ class SeedRecord:
     container: str = ""
     seal_hash: str = ""
     point: str = ""
+    earlier: tuple["SeedRecord", ...] = ()
+
+    def with_earlier(self, seed: "SeedRecord") -> "SeedRecord":
+        """Return the record with one of the earlier seeds as it is now."""
+        return replace(self, earlier=tuple(seed if one.id == seed.id else one for one in self.earlier))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +200,14 @@ class AgentHome:
         if body is None:
             return None
         with self._decoding("seed.json"):
-            return SeedRecord(**{**body, "state": SeedState(body["state"])})
+            return _seed_from_json(body)
 
     def save_seed(self, seed: SeedRecord) -> None:
-        """Remember where the seed stands."""
-        body = {name: getattr(seed, name) for name in SeedRecord.__slots__}
-        self._write("seed.json", body | {"state": seed.state.value})
+        """Remember where the seed stands; one that is among the earlier ones of the present seed stays there."""
+        now = self.seed()
+        if now is not None and any(one.id == seed.id for one in now.earlier):
+            seed = now.with_earlier(seed)
+        self._write("seed.json", _seed_to_json(seed))
 
     def head(self) -> Head | None:
         """Return the newest manifest this agent signed, or None."""
@@ -304,3 +314,13 @@ class AgentHome:
     def _write(self, name: str, body: dict[str, Any]) -> None:
         self._ready()
         write_atomic(self.agent / name, (json.dumps(body, indent=1) + "\n").encode(), 0o600)
+
+
+def _seed_to_json(seed: SeedRecord) -> dict[str, Any]:
+    body = {name: getattr(seed, name) for name in SeedRecord.__slots__}
+    return body | {"state": seed.state.value, "earlier": [_seed_to_json(one) for one in seed.earlier]}
+
+
+def _seed_from_json(body: dict[str, Any]) -> SeedRecord:
+    earlier = tuple(_seed_from_json(one) for one in body.get("earlier", ()))
+    return SeedRecord(**{**body, "state": SeedState(body["state"]), "earlier": earlier})

@@ -10,13 +10,14 @@ from pathlib import Path
 from wain.agent import custody
 from wain.agent import seed as seeding
 from wain.agent.backup_run import Outcome, RunParts, run_backup_into
+from wain.agent.earlier import bring_in
 from wain.agent.fitting import Room, remark_on_size, source_bytes
 from wain.agent.home import AgentHome, Head, SeedRecord
 from wain.agent.known import KnownChunks
-from wain.agent.sinks import DeviceSink, PackSink, VaultSink
+from wain.agent.sinks import DeviceFull, DeviceSink, PackSink, VaultSink
 from wain.agent.stream_run import Stream, run_stream_into
 from wain.agent.write_keys import AgentKeys
-from wain.base.errors import Corrupt, Missing, Refused, WainError
+from wain.base.errors import Corrupt, Refused, WainError
 from wain.base.ids import NO_SEED, PackId, PointId, RegistrationId, SeedId
 from wain.base.progress import Progress
 from wain.base.sizes import format_bytes
@@ -25,10 +26,13 @@ from wain.device.label import sku_of
 from wain.job.job import Job, JobKind, JobState
 from wain.job.seeding import (
     COMPLETED,
+    NEXT_DEVICE,
     SETTLED,
+    UNSEALED,
     BackUpOnline,
     GiveUp,
     Import,
+    NameNext,
     NotYet,
     SeedState,
     Step,
@@ -36,16 +40,12 @@ from wain.job.seeding import (
     WriteDevice,
     next_step,
 )
-from wain.order.custody import Event
-from wain.order.order import FINISHED, Stage
 from wain.order.sku import Sku
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import InitialBackup, Policy
 from wain.wire.databox import CustodyApi, DataBoxApi
 from wain.wire.vault import Presence, RecoveryPoint, VaultApi
 
-ON_THE_ROAD = FINISHED | {Stage.PICKED_UP, Stage.AT_AZURE_DC, Stage.DATA_COPY}
-"""Stages that show that the device has left this server."""
 SAFE_TO_SHIP = "The device is written, read back and sealed: safe to ship"
 
 
@@ -137,14 +137,20 @@ def _bury_the_dead(home: AgentHome, now: datetime) -> None:
 def _run(context: _Context, job: Job) -> Job:
     if context.policy.initial is InitialBackup.ONLINE:
         return _online(context, job)
-    seed = seeding.plan_seed(context.home, context.policy)
+    planned = seeding.plan_seed(context.home, context.policy)
+    before = bring_in(context.seed_work, planned, context.progress)
+    seed = context.home.seed() or planned
     # What is settled stays settled: nobody needs to answer for an order that is over.
-    stage = None if seed.state in SETTLED else _stage(context, seed)
+    stage = None if seed.state in SETTLED else seeding.stage_of(context.seed_work, seed)
     step = next_step(seed.state, stage)
-    if stage in ON_THE_ROAD and seed.state is SeedState.SEALED:
-        handed = (Event.HANDED_OVER, bytes.fromhex(seed.seal_hash))
-        custody.note(context.home, seed, context.clock(), handed)
-    return _with_custody(context, _do(context, job, seed, step), seed)
+    if isinstance(step, Import) and before.awaited:
+        step = before.awaited[0]  # The recovery point needs what the devices before bring.
+    seeding.note_handed_over(context.seed_work, seed, stage)
+    job = _do(context, job, seed, step)
+    job = replace(job, notes=(*before.news, *job.notes))
+    for one in (*seed.earlier, seed):
+        job = _with_custody(context, job, one)
+    return job
 
 
 def _with_custody(context: _Context, job: Job, seed: SeedRecord) -> Job:
@@ -158,18 +164,12 @@ def _with_custody(context: _Context, job: Job, seed: SeedRecord) -> Job:
     return replace(job, notes=(*job.notes, words)) if words else job
 
 
-def _stage(context: _Context, seed: SeedRecord) -> Stage | None:
-    databox = context.services.databox
-    try:
-        return None if databox is None else databox.order(seed.order).stage
-    except Missing:
-        return None
-
-
 def _do(context: _Context, job: Job, seed: SeedRecord, step: Step) -> Job:
     match step:
         case WriteDevice():
             return _write_device(context, job, seed)
+        case NameNext(message):
+            return replace(job, state=JobState.WAITING, message=message)
         case NotYet(_, message):
             return replace(job, state=JobState.FAILED, message=message)
         case Wait(_, message):
@@ -193,7 +193,10 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
     with closing(seeding.open_device(work, seed, plan, context.clock)) as writer:
         if writer.sealed is not None:
             seeding.remember_sealed(work, writer)
-            return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
+            return _sealed(context, job)
+        if seed.state is SeedState.FULL:
+            seeding.seal_full(work, writer, context.progress)
+            return _sealed(context, job)
         with closing(_known(context, {pack.id for pack in writer.written})) as known:
             room = Room(_sku(context, seed, root), writer.free_bytes, STRENGTHS[plan.parity_percent])
             stored = sum(pack.placement.length for pack in writer.written)
@@ -201,8 +204,25 @@ def _write_device(context: _Context, job: Job, seed: SeedRecord) -> Job:
             parts = replace(parts, total_bytes=_total(context, parts), job=job.id)
             if not stored:
                 remark_on_size(parts.total_bytes or 0, room, context.progress)
-            outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
-    return replace(_counted(job, outcome), message=SAFE_TO_SHIP)
+            try:
+                outcome, _ = seeding.write_seed(work, parts, writer, _head(context))
+            except DeviceFull:
+                if not writer.written:
+                    raise  # Not even one pack: another device of this kind would help nobody.
+            else:
+                return replace(_counted(job, outcome), message=SAFE_TO_SHIP)
+    full = replace(context.home.seed() or seed, state=SeedState.FULL)
+    context.home.save_seed(full)
+    context.progress.note(f"the device of order {seed.order} is full")
+    return _write_device(context, job, full)
+
+
+def _sealed(context: _Context, job: Job) -> Job:
+    """Return the job that found its device sealed, or sealed it because it was full."""
+    seed = context.home.seed()
+    if seed is not None and seed.state is SeedState.CONTINUED:
+        return replace(job, state=JobState.WAITING, message=f"{SAFE_TO_SHIP}. {NEXT_DEVICE}")
+    return replace(job, state=JobState.COMPLETED, message=SAFE_TO_SHIP)
 
 
 def _wait(context: _Context, job: Job, message: str) -> Job:
@@ -269,7 +289,7 @@ def _check_stream(context: _Context) -> None:
     if context.policy.initial is InitialBackup.ONLINE:
         return
     seed = context.home.seed()
-    if seed is None or seed.state in (SeedState.PLANNED, SeedState.WRITING):
+    if seed is None or seed.state in UNSEALED:
         hint = "Run `wain backup` until the device is sealed; from then on a stream goes over the wire, like gap cover."
         raise Refused("the first backup travels by device, and a stream can only follow it once that is sealed", hint)
 
@@ -293,7 +313,8 @@ def _known(context: _Context, on_device: set[PackId]) -> KnownChunks:
 def _parts(context: _Context, known: KnownChunks, sink: PackSink, device: tuple[Path, ...]) -> RunParts:
     # A device that is still connected is no source, in a job over the wire either.
     seed = context.home.seed()
-    devices = [Path(path) for path in (context.policy.device, seed and seed.root) if path]
+    roots = () if seed is None else (seed.root, *(one.root for one in seed.earlier))
+    devices = [Path(path) for path in (context.policy.device, *roots) if path]
     skip = [context.home.root, *context.services.skip, *devices, *device]
     return RunParts(
         context.home, context.keys, context.policy, known, sink, context.progress, context.clock(), _identities(skip)

@@ -18,13 +18,14 @@ from wain.base.errors import Corrupt, Missing, Refused
 from wain.base.ids import UUID_BYTES, DeviceId, PackId, PointId, SeedId
 from wain.base.progress import Progress
 from wain.device.find import DeviceRoot, detect, mount_points
-from wain.device.seal import Seal, encode_seal, seal_hash
+from wain.device.seal import GOES_ON, NO_MANIFEST, Seal, decode_seal, encode_seal, seal_hash
 from wain.device.share import resolve
 from wain.device.target import NO_CUSTODY, DeviceTarget
 from wain.device.writer import DeviceWriter
 from wain.job.seeding import SeedState
 from wain.keys import signing
 from wain.order.custody import Event
+from wain.order.order import FINISHED, Stage
 from wain.pack.verify import verify_pack
 from wain.pageblob.parity import STRENGTHS
 from wain.policy.policy import Policy
@@ -39,7 +40,15 @@ SAMPLE_PACKS = 4
 SAMPLE_PART = 1000
 MANIFEST_FILE = "seed.manifest"
 """The manifest that is being sealed; written before the seal is."""
-SEAL_FILE = "seed.seal"
+
+
+ON_THE_ROAD = FINISHED | {Stage.PICKED_UP, Stage.AT_AZURE_DC, Stage.DATA_COPY}
+"""Stages that show that the device has left this server."""
+
+
+def seal_file(seed: str) -> str:
+    """Return the name of what a seed's device (hex) was sealed with, in the agent's home."""
+    return f"seed-{seed}.seal"
 
 
 class NotCopied(Missing):
@@ -64,9 +73,15 @@ def plan_seed(home: AgentHome, policy: Policy) -> SeedRecord:
     assert policy.order is not None
     if seed is not None and (seed.order == policy.order or seed.state in (SeedState.SEALED, SeedState.IN_VAULT)):
         return seed
-    seed = SeedRecord(os.urandom(UUID_BYTES).hex(), policy.order, SeedState.PLANNED)
-    home.save_seed(seed)
-    return seed
+    if seed is not None and any(one.order == policy.order for one in seed.earlier):
+        return seed
+    planned = _new_seed(policy.order, SeedState.PLANNED, () if seed is None else seed.earlier)
+    home.save_seed(planned)
+    return planned
+
+
+def _new_seed(order: str, state: SeedState, earlier: tuple[SeedRecord, ...]) -> SeedRecord:
+    return SeedRecord(os.urandom(UUID_BYTES).hex(), order, state, earlier=earlier)
 
 
 def find_device(policy: Policy) -> str:
@@ -98,6 +113,20 @@ class DevicePlan:
     root: str
     parity_percent: int
     custody_previous: bytes = NO_CUSTODY
+
+
+def stage_of(work: SeedWork, seed: SeedRecord) -> Stage | None:
+    """Return where the order of a seed is, or None when nobody tells."""
+    try:
+        return None if work.databox is None else work.databox.order(seed.order).stage
+    except Missing:
+        return None
+
+
+def note_handed_over(work: SeedWork, seed: SeedRecord, stage: Stage | None) -> None:
+    """Note for the chain of custody that a sealed device has left this server, once its order shows that."""
+    if stage in ON_THE_ROAD and seed.state is SeedState.SEALED:
+        custody.note(work.home, seed, work.clock(), (Event.HANDED_OVER, bytes.fromhex(seed.seal_hash)))
 
 
 def open_device(work: SeedWork, seed: SeedRecord, plan: DevicePlan, clock: Callable[[], datetime]) -> DeviceWriter:
@@ -137,6 +166,13 @@ def write_seed(work: SeedWork, parts: RunParts, writer: DeviceWriter, head: Head
     return outcome, seal
 
 
+def seal_full(work: SeedWork, writer: DeviceWriter, progress: Progress) -> Seal:
+    """Read everything back, and seal a device that its seed filled: without a manifest, the seed goes on elsewhere."""
+    seal = writer.finish(NO_MANIFEST, lambda body: signing.sign(work.keys.sign_seed, signing.SEAL, body), progress)
+    remember_sealed(work, writer)
+    return seal
+
+
 def remember_sealed(work: SeedWork, writer: DeviceWriter) -> None:
     """Note that the device is sealed, and announce it. Also what is left to do after a crash right behind the seal.
 
@@ -146,26 +182,37 @@ def remember_sealed(work: SeedWork, writer: DeviceWriter) -> None:
     seed, seal = work.home.seed(), writer.sealed
     assert seed is not None
     assert seal is not None
-    manifest = _local(work, MANIFEST_FILE)
-    if manifest is None or point_id(manifest) != seal.manifest_hash:
-        manifest = writer.sealed_manifest()  # The device, not this agent's memory, says what is on it.
-    check_signature(manifest, signing.public_key(work.keys.sign_seed))
-    point = point_id(manifest)
+    if not seal.goes_on:
+        _remember_head(work, writer, seal)
     body = encode_seal(seal)
-    write_atomic(work.home.agent / SEAL_FILE, body, 0o600)
-    work.home.save_head(Head(decode_manifest(manifest).seq, point))
+    write_atomic(work.home.agent / seal_file(seed.id), body, 0o600)
     sealed = replace(
         seed,
         state=SeedState.SEALED,
         device=seal.device.hex(),
         container=seal.container,
         seal_hash=seal_hash(body).hex(),
-        point=point.hex(),
+        point=seal.manifest_hash.hex(),
     )
-    steps = ((Event.WRITTEN, point), (Event.READ_BACK, seal.leaves_root), (Event.SEALED, seal_hash(body)))
+    steps = (
+        (Event.WRITTEN, seal.manifest_hash),
+        (Event.READ_BACK, seal.leaves_root),
+        (Event.SEALED, seal_hash(body)),
+    )
     custody.note(work.home, sealed, seal.created_at, *steps)
+    if seal.goes_on:
+        earlier = (*seed.earlier, replace(sealed, earlier=()))
+        sealed = _new_seed(seed.order, SeedState.CONTINUED, earlier)
     work.home.save_seed(sealed)
     announce(work)
+
+
+def _remember_head(work: SeedWork, writer: DeviceWriter, seal: Seal) -> None:
+    manifest = _local(work, MANIFEST_FILE)
+    if manifest is None or point_id(manifest) != seal.manifest_hash:
+        manifest = writer.sealed_manifest()  # The device, not this agent's memory, says what is on it.
+    check_signature(manifest, signing.public_key(work.keys.sign_seed))
+    work.home.save_head(Head(decode_manifest(manifest).seq, point_id(manifest)))
 
 
 def announce(work: SeedWork) -> None:
@@ -173,9 +220,11 @@ def announce(work: SeedWork) -> None:
 
     A seal that was lost here was announced right after it was written, and travels on the device.
     """
-    seal = _local(work, SEAL_FILE)
-    if seal is not None:
-        work.vault.announce_seed(work.keys.registration, seal)
+    seed = work.home.seed()
+    for one in () if seed is None else (*seed.earlier, seed):
+        seal = _local(work, seal_file(one.id)) if one.state is SeedState.SEALED else None
+        if seal is not None:
+            work.vault.announce_seed(work.keys.registration, seal)
 
 
 def _local(work: SeedWork, name: str) -> bytes | None:
@@ -187,6 +236,8 @@ def _local(work: SeedWork, name: str) -> bytes | None:
 def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportReport:
     """Have the vault take the seed in; when it arrived whole, check and counter-sign the receipt.
 
+    One that goes on on another device brings no recovery point: its receipt says that it arrived.
+
     Raises:
         NotCopied: the data copy put nothing of this seed into the account.
         Corrupt: the receipt, or what the vault gives back, is not right: nothing is signed.
@@ -196,11 +247,12 @@ def import_seed(work: SeedWork, seed: SeedRecord, progress: Progress) -> ImportR
     ref = SeedRef(order.account, _container(work.databox, seed))
     announce(work)
     report = work.vault.import_seed(work.keys.registration, ref, progress)
-    if report.receipt is not None and report.point is not None:
-        _countersign(work, seed, report.point, report.receipt)
+    arrived = report.receipt is not None and (report.point is not None or _goes_on(seed))
+    if report.receipt is not None and arrived:
+        _countersign(work, seed, report.receipt)
         detail = custody.receipt_hash(report.receipt.body)
         custody.note(work.home, seed, work.clock(), (Event.IMPORTED, detail), (Event.CONFIRMED, detail))
-    state = SeedState.IN_VAULT if report.point is not None else SeedState.PARTIAL
+    state = SeedState.IN_VAULT if arrived else SeedState.PARTIAL
     work.home.save_seed(replace(seed, state=state))
     return report
 
@@ -213,27 +265,41 @@ def _container(databox: DataBoxApi, seed: SeedRecord) -> str:
     return found
 
 
-def _countersign(work: SeedWork, seed: SeedRecord, point: PointId, receipt: Receipt) -> None:
+def _goes_on(seed: SeedRecord) -> bool:
+    return seed.point == GOES_ON.hex()
+
+
+def _countersign(work: SeedWork, seed: SeedRecord, receipt: Receipt) -> None:
     signing.verify(receipt.vault_key, signing.RECEIPT, receipt.body, receipt.signature)
     pinned = work.home.pinned_vault_key()
     if pinned is not None and pinned != receipt.vault_key:
         raise Corrupt("the vault's receipt", "it is signed with another key than the vault had before")
     said = decode_receipt(receipt.body)
-    mine = (work.keys.registration, bytes.fromhex(seed.id), bytes.fromhex(seed.seal_hash), point)
+    mine = (work.keys.registration, *(bytes.fromhex(text) for text in (seed.id, seed.seal_hash, seed.point)))
     if (said.registration, said.seed, said.seal_hash, said.point) != mine:
         raise Corrupt("the vault's receipt", "it is about another seed")
-    _sample(work, point)
+    _sample(work, _brought(work, seed))
     work.home.pin_vault_key(receipt.vault_key)
     signature = signing.sign(work.keys.sign_seed, signing.COUNTERSIGN, receipt.body)
     work.vault.countersign(work.keys.registration, receipt.body, signature)
 
 
-def _sample(work: SeedWork, point: PointId) -> None:
-    """Read some packs back from the vault, chosen at random, and prove them."""
+def _brought(work: SeedWork, seed: SeedRecord) -> list[PackId]:
+    """Return the packs that the vault should have: of the seed's recovery point, else of its seal."""
+    if _goes_on(seed):
+        seal = _local(work, seal_file(seed.id))
+        if seal is None:
+            raise Missing(f"{seal_file(seed.id)}, which says what the device of order {seed.order} held,")
+        return [pack.id for pack in decode_seal(seal).packs]
+    point = PointId(bytes.fromhex(seed.point))
     manifest = work.vault.manifest(work.keys.registration, point)
     if point_id(manifest) != point:
         raise Corrupt("the recovery point", "the vault's manifest is not the one that was sealed")
-    packs = [ref.id for ref in decode_manifest(manifest).packs]
+    return [ref.id for ref in decode_manifest(manifest).packs]
+
+
+def _sample(work: SeedWork, packs: list[PackId]) -> None:
+    """Read some packs back from the vault, chosen at random, and prove them."""
     count = min(len(packs), max(SAMPLE_PACKS, len(packs) // SAMPLE_PART))
     for pack in random.SystemRandom().sample(packs, count):
         _prove(work, pack)

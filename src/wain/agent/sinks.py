@@ -1,11 +1,12 @@
 """Where packs rest: the vault, which takes them piece by piece, or a device, which takes them whole."""
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
 from wain.agent.fitting import Room
+from wain.base.errors import OutOfSpace
 from wain.base.ids import PackId, RegistrationId
 from wain.order.sku import check_fits
 from wain.pack.format import FOOTER_BYTES, MAX_PACK_BYTES
@@ -102,8 +103,14 @@ class WholePacks(Protocol):
         """Return when every pack taken so far is durable."""
 
 
+class DeviceFull(OutOfSpace):
+    """The device is full, and is of a kind from which a seed may go on to another."""
+
+
 class DeviceSink:
     """A device that takes no more from one server than its SKU allows (the seed's table of sizes), parity included.
+
+    Where a seed may go on on another device, one that is full says so with `DeviceFull`.
 
     A device keeps the packs of a group in memory until they are durable, to write them elsewhere when the medium fails:
     so each is gathered here whole. `stored_bytes` is what lies on it already.
@@ -123,15 +130,31 @@ class DeviceSink:
 
         Raises:
             Refused: with it, the server's seed would be larger than the SKU allows.
+            DeviceFull: the same, or the medium is full, and the seed may go on elsewhere.
         """
-        stored = self._stored_bytes + len(pack.stored)
-        check_fits(self._room.sku, stored + expected_parity(stored, self._room.parity), 0)
-        self._device.put(pack)
+        sku, stored = self._room.sku, self._stored_bytes + len(pack.stored)
+        whole = stored + expected_parity(stored, self._room.parity)
+        with self._filling():
+            if sku.may_span and whole > sku.usable_bytes:
+                self._device.commit()
+                raise OutOfSpace(f"the {sku.name}", whole, sku.usable_bytes)
+            check_fits(sku, whole, 0)
+            self._device.put(pack)
         self._stored_bytes = stored
 
     def commit(self) -> object:
         """Return when every pack taken so far is durable."""
-        return self._device.commit()
+        with self._filling():
+            return self._device.commit()
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        try:
+            yield
+        except OutOfSpace as error:
+            if not self._room.sku.may_span:
+                raise
+            raise DeviceFull(error.where, error.need_bytes, error.free_bytes) from error
 
 
 class WholeDraft:

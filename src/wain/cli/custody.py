@@ -37,13 +37,13 @@ def show_custody(parts: Parts, keeper: "CustodyApi", name: str, as_json: bool) -
 
 def _check(parts: Parts, name: str, chain: "Chain") -> int:
     """Check a chain; return up to which step this server knew it before, or 0."""
-    from wain.agent.custody import check_keys, check_seen, read_notes
+    from wain.agent.custody import check_keys, check_seen, notes_of_order
     from wain.wire.databox import check_chain_of
 
     check_chain_of(chain)
     home = parts.home()
-    notes = read_notes(home)
-    if notes is None or notes.order != name:
+    notes = notes_of_order(home, name)
+    if notes is None:
         return 0
     check_seen(notes, chain)
     check_keys(home, notes, chain)

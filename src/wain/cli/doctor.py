@@ -171,8 +171,9 @@ def _order(parts: Parts, databox: str, policy: "Policy") -> Iterator[Finding]:
         root = check_root(find_device(policy))
         free = _free_bytes(root.pageblob)
         yield Finding(Level.GOOD, "device", f"{root.path} can be written; {format_bytes(free)} free")
-        if state is SeedState.PLANNED:
-            yield from _guarded("size", lambda: _size(policy, sku_of(order.sku, root.label), free))
+        sku = sku_of(order.sku, root.label)
+        if state is SeedState.PLANNED and not sku.may_span:
+            yield from _guarded("size", lambda: _size(policy, sku, free))
 
 
 def _size(policy: "Policy", sku: "Sku", free: int) -> Iterator[Finding]:

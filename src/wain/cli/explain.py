@@ -220,6 +220,7 @@ def seal(body: memoryview) -> Explanation:
     found = check_seal(bytes(body))
     skipped = {"packs", "signature"}
     facts = tuple(pair for pair in _fields(found) if pair[0] not in skipped)
+    facts += (("goes on", "on another device, which brings the recovery point"),) if found.goes_on else ()
     facts += (("packs", f"{len(found.packs)}, {format_bytes(found.stored_bytes)}"), ("signature", "good for that key"))
     rows = tuple(_placed(pack) for pack in found.packs)
     return Explanation(

@@ -23,6 +23,9 @@ def add(
     name: _Sku,
     size: Annotated[str, typer.Option(metavar="SIZE", help="What one device takes, such as 18TB.")],
     files: Annotated[int | None, typer.Option(help="How many page blobs one takes. Default: 100,000.", min=1)] = None,
+    may_span: Annotated[
+        bool, typer.Option("--may-span", help="A first backup that fills one may go on on another device.")
+    ] = False,
     databox: DataBox = "",
     json: Json = False,
 ) -> None:
@@ -30,12 +33,13 @@ def add(
     from wain.order.sku import DATA_BOX_DISK, Sku
 
     size_bytes = parse_bytes(size)
-    sku = Sku(name, size_bytes, size_bytes, files or DATA_BOX_DISK.max_files)
+    sku = Sku(name, size_bytes, size_bytes, files or DATA_BOX_DISK.max_files, may_span)
     added = Parts.of(context).databox(databox).add_sku(sku)
     if json:
         render.emit_json(_json(added))
         return
-    render.say(f"{added.name} can be ordered: {format_bytes(size_bytes)}, {added.max_files:,} page blobs")
+    spans = "; a first backup may go on from one to the next" if added.may_span else ""
+    render.say(f"{added.name} can be ordered: {format_bytes(size_bytes)}, {added.max_files:,} page blobs{spans}")
 
 
 @app.command("list")
@@ -45,10 +49,7 @@ def list_(context: typer.Context, databox: DataBox = "", json: Json = False) -> 
     if json:
         render.emit_json([_json(sku) for sku in skus])
         return
-    rows = [
-        (sku.name, format_bytes(sku.limit_bytes), format_bytes(sku.usable_bytes), f"{sku.max_files:,}") for sku in skus
-    ]
-    render.table(("SKU", "from one server>", "in all>", "page blobs>"), rows)
+    render.table(("SKU", "from one server>", "in all>", "page blobs>", "may span"), [_row(sku) for sku in skus])
 
 
 @app.command()
@@ -59,7 +60,8 @@ def remove(context: typer.Context, name: _Sku, databox: DataBox = "") -> None:
 
 
 def _row(sku: "Sku") -> tuple[str, ...]:
-    return sku.name, format_bytes(sku.limit_bytes), format_bytes(sku.usable_bytes), f"{sku.max_files:,}"
+    sizes = format_bytes(sku.limit_bytes), format_bytes(sku.usable_bytes), f"{sku.max_files:,}"
+    return sku.name, *sizes, "yes" if sku.may_span else "no"
 
 
 def _json(sku: "Sku") -> dict[str, Any]:
@@ -68,4 +70,5 @@ def _json(sku: "Sku") -> dict[str, Any]:
         "limitBytes": sku.limit_bytes,
         "usableBytes": sku.usable_bytes,
         "maxFiles": sku.max_files,
+        "maySpan": sku.may_span,
     }

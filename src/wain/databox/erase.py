@@ -10,9 +10,9 @@ import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from blake3 import blake3
 
@@ -28,7 +28,7 @@ from wain.databox.opened import MAX_RECORD_BYTES, OpenDevice, find_seal, opened
 from wain.databox.orders import Held
 from wain.databox.tables import ERASURES
 from wain.databox.untrusted import NotTaken
-from wain.databox.wipe import Found, count, strip, wipe
+from wain.databox.wipe import Found, Method, count, strip, wipe
 from wain.device.seal import Seal, check_seal, seal_hash
 from wain.keys.signing import COUNTERSIGN, RECEIPT, verify
 from wain.order.custody import CustodyRecord, Event
@@ -37,11 +37,6 @@ from wain.pageblob.names import SEAL_BLOB
 from wain.pageblob.paged import decode_paged
 from wain.storage.api import PageBlobs
 from wain.tree.receipt import decode_receipt
-
-LIMITS: Final = (
-    "Every allocated byte of every file was overwritten. Free space, spare sectors and remapped blocks were not; "
-    "what Wain wrote there was encrypted before it reached the device, and no key was ever on it."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +121,7 @@ def erase_device(parts: Parts, name: str, request: EraseRequest, progress: Progr
                 else:
                     _check_again(device, held)
                 progress.phase("Erase", json.loads(row.permit)["bytes"])
-                wipe(device, progress)
-                _finish(parts, held, row)
+                _finish(parts, held, row, wipe(device, progress))
         _tidy(held, request.path)
         return _written(parts, held)
 
@@ -283,7 +277,7 @@ def _permit(held: Held, sealed: _Sealed, request: EraseRequest, found: Found) ->
     return {**facts, "seals": seals, "given_up": given_up}
 
 
-def _finish(parts: Parts, held: Held, row: Any) -> None:
+def _finish(parts: Parts, held: Held, row: Any, how: Method) -> None:
     assert held.device is not None
     moment = parts.clock()
     record = {
@@ -294,9 +288,7 @@ def _finish(parts: Parts, held: Held, row: Any) -> None:
         "serial": held.serial,
         "model": held.order.sku,
         "sanitization": "Clear",
-        "method": "overwrite with zeros, 1 pass, then removal",
-        "verification": "every overwritten byte read back",
-        "limits": LIMITS,
+        **asdict(how),
         "tool": f"wain {__version__}",
         "started_at": from_ns(row.started_ns).isoformat(),
         "finished_at": moment.isoformat(),

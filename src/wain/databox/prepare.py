@@ -115,7 +115,7 @@ def _write(parts: Parts, root: Directory, held: Held) -> Label:
     order, sku = held.order, parts.orders.sku(held.order)
     room = os.fstatvfs(root.fd)
     capacity = min(room.f_blocks * room.f_frsize, max(sku.usable_bytes, sku.limit_bytes))
-    label = Label(held.device, held.serial, order.name, order.sku, capacity, parts.clock())
+    label = Label(held.device, held.serial, order.name, order.sku, capacity, parts.clock(), sku.may_span)
     with writing(root.ground.root):
         for folder in FOLDERS[order.account_kind]:
             with suppress(FileExistsError):

@@ -7,7 +7,7 @@ from typing import Final
 
 from wain.base.errors import Missing, Refused
 from wain.base.moment import to_ns
-from wain.databox.tables import OWN_SKUS
+from wain.databox.tables import OWN_SKUS, SPANNING
 from wain.order.sku import SKUS, Sku
 from wain.storage.sql import Connection
 
@@ -16,8 +16,9 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
 
 def known(rows: Connection) -> Mapping[str, Sku]:
     """Return the kinds of device that can be ordered, by name: the seed's first, then the operator's."""
+    spanning = set(rows.column(SPANNING.selection))
     own = (
-        Sku(row.name, row.size_bytes, row.size_bytes, row.max_files)
+        Sku(row.name, row.size_bytes, row.size_bytes, row.max_files, row.name in spanning)
         for row in rows.rows(f"{OWN_SKUS.selection} ORDER BY name")
     )
     return {**SKUS, **{sku.name: sku for sku in own}}
@@ -35,8 +36,10 @@ def add(rows: Connection, sku: Sku, at: datetime) -> Sku:
     if same is None:
         row = {"name": sku.name, "size_bytes": sku.usable_bytes, "max_files": sku.max_files, "created_ns": to_ns(at)}
         rows.execute(OWN_SKUS.insertion(), row)
+        if sku.may_span:
+            rows.execute(SPANNING.insertion(), {"sku": sku.name})
     elif same != sku:
-        raise Refused(f"there is a SKU {same.name} already, of another size", "Choose another name.")
+        raise Refused(f"there is a SKU {same.name} already, and it is another kind", "Choose another name.")
     return sku
 
 
@@ -52,5 +55,6 @@ def remove(rows: Connection, name: str) -> None:
     order = rows.value("SELECT name FROM orders WHERE sku = :sku ORDER BY id LIMIT 1", sku=name)
     if order is not None:
         raise Refused(f"order {order} is for a device of kind {name}", "A kind stays for as long as an order names it.")
+    rows.change("DELETE FROM spanning WHERE sku = :name", name=name)
     if not rows.change("DELETE FROM skus WHERE name = :name", name=name):
         raise Missing(f"SKU {name}")

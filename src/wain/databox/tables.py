@@ -7,7 +7,7 @@ from typing import Final
 
 from wain.storage.sql import Table
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Kept in `PRAGMA user_version`; a catalog with a higher number is refused, never guessed at."""
 
 _DEFINITIONS: list[str] = []
@@ -181,8 +181,11 @@ WITNESSES: Final = _table(
 )
 """Whose keys count in an order's chain of custody beside the service's own, and who handed each in first."""
 
+SPANNING: Final = _table("spanning", {"sku": "TEXT NOT NULL PRIMARY KEY REFERENCES skus (name)"})
+"""The operator's kinds of device from which a seed may go on to another device."""
+
 DEFINITIONS: Final = tuple(_DEFINITIONS)
 """What makes all tables of this version."""
 
-UPGRADES: Final = {version: (made,) for version, made in enumerate(_DEFINITIONS[-4:], 1)}
+UPGRADES: Final = {version: (made,) for version, made in enumerate(_DEFINITIONS[-5:], 1)}
 """What makes the tables of the next version from those of this one."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from wain.base.codec import Decoder, Encoder
+from wain.base.codec import MAGIC_BYTES, Decoder, Encoder
 from wain.base.errors import Malformed
 from wain.base.ids import UUID_BYTES, DeviceId
 from wain.base.moment import from_ns, to_ns
@@ -14,6 +14,8 @@ from wain.pageblob.paged import decode_paged, encode_paged
 LABEL_FILE: Final = "wain-device.label"
 MAGIC: Final = b"WAINLABL"
 VERSION: Final = 1
+SPANNING_VERSION: Final = 2
+"""Of a device from which a seed may go on to another; else the same as version 1."""
 MAX_LABEL_BYTES: Final = 4096
 """The stored size of the largest label and more."""
 _TEXT_BYTES: Final = 64
@@ -29,6 +31,8 @@ class Label:
     sku: str
     capacity_bytes: int
     prepared_at: datetime
+    may_span: bool = False
+    """Whether a seed that fills the device may go on on another."""
 
 
 def sku_of(name: str, label: Label | None) -> Sku:
@@ -39,7 +43,7 @@ def sku_of(name: str, label: Label | None) -> Sku:
     """
     if name in SKUS or label is None:
         return find_sku(name)
-    return Sku(name, label.capacity_bytes, label.capacity_bytes, DATA_BOX_DISK.max_files)
+    return Sku(name, label.capacity_bytes, label.capacity_bytes, DATA_BOX_DISK.max_files, label.may_span)
 
 
 def text_field(decoder: Decoder, cap: int, field: str) -> str:
@@ -76,7 +80,7 @@ def encode_label(label: Label) -> bytes:
     Raises:
         Malformed: a text is empty, over 64 characters or not printable ASCII.
     """
-    body = Encoder(MAGIC, VERSION).fixed(label.device, UUID_BYTES)
+    body = Encoder(MAGIC, SPANNING_VERSION if label.may_span else VERSION).fixed(label.device, UUID_BYTES)
     for text in (label.serial, label.order, label.sku):
         body.text(text)
     stored = encode_paged(body.uint(label.capacity_bytes, 8).int64(to_ns(label.prepared_at)).finish())
@@ -92,7 +96,9 @@ def decode_label(stored: bytes | memoryview) -> Label:
         DataError: not what `encode_label` writes.
     """
     what = "device label"
-    decoder = Decoder(what, decode_paged(stored, what, MAX_LABEL_BYTES), MAGIC, VERSION)
+    body = decode_paged(stored, what, MAX_LABEL_BYTES)
+    version = VERSION if body[MAGIC_BYTES : MAGIC_BYTES + 2] == VERSION.to_bytes(2, "little") else SPANNING_VERSION
+    decoder = Decoder(what, body, MAGIC, version)
     label = Label(
         device=DeviceId(decoder.take(UUID_BYTES)),
         serial=text_field(decoder, _TEXT_BYTES, "the serial number"),
@@ -100,6 +106,7 @@ def decode_label(stored: bytes | memoryview) -> Label:
         sku=text_field(decoder, _TEXT_BYTES, "the SKU name"),
         capacity_bytes=decoder.uint(8),
         prepared_at=moment_field(decoder, "the preparation time"),
+        may_span=version == SPANNING_VERSION,
     )
     decoder.finish()
     return label

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from wain.base.codec import Decoder, Encoder
 from wain.base.errors import Corrupt, Malformed, Truncated
-from wain.base.ids import HASH_BYTES, UUID_BYTES, DeviceId, PackId, RegistrationId, SeedId
+from wain.base.ids import HASH_BYTES, UUID_BYTES, DeviceId, PackId, PointId, RegistrationId, SeedId
 from wain.base.moment import to_ns
 from wain.chunk.names import ChunkType
 from wain.device.journal import JournalPack, check_placement
@@ -27,6 +27,10 @@ VERSION: Final = 1
 MAX_PACKS: Final = 1 << 20
 """64 TiB and more of full packs."""
 NO_SIGNATURE: Final = bytes(SIGNATURE_BYTES)
+NO_MANIFEST: Final = b""
+"""The manifest of a device that its seed filled: the recovery point comes with the device on which the seed goes on."""
+GOES_ON: Final = PointId(blake3(NO_MANIFEST).digest())
+"""What stands for a recovery point where such a device is spoken of."""
 
 _ROW: Final = struct.Struct("<32sBIQI")
 _TEXT_BYTES: Final = 64
@@ -53,6 +57,11 @@ class Seal:
     """Hash of the newest custody record the agent knew, or zeros."""
     packs: tuple[JournalPack, ...]
     signature: bytes = NO_SIGNATURE
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the seed goes on on another device, which brings the recovery point."""
+        return self.manifest_hash == GOES_ON
 
     @property
     def leaves_root(self) -> bytes:
@@ -126,6 +135,8 @@ def decode_seal(body: bytes) -> Seal:
     decoder.finish()
     if container != container_name(registration, seed):
         raise decoder.refuse(f"{container} is not the container of this registration and seed")
+    if (manifest_hash == GOES_ON) != (manifest_bytes == 0):
+        raise decoder.refuse("the manifest's length and hash do not agree on whether there is one")
     if root != leaves_root(pack.id for pack in packs):
         raise Corrupt(_WHAT, "the leaves' root does not match the packs")
     return Seal(

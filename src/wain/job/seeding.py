@@ -14,6 +14,10 @@ from wain.order.order import DEAD, FINISHED, Stage
 
 WAITING: Final = "Waiting for Azure Data Box job to be completed"
 """What a job says while the device is on the road (seed S-list: these words exactly)."""
+NEXT_DEVICE: Final = (
+    "The first backup goes on on another device: order one, and when it is here name it with "
+    "`wain policy set --order ORDER --device PATH`"
+)
 COMPLETED: Final = "Job Completed"
 """What a job says once the recovery point exists."""
 
@@ -23,6 +27,10 @@ class SeedState(Enum):
 
     PLANNED = "planned"
     WRITING = "writing"
+    FULL = "device full"
+    """What was written fills the device, which gets sealed; the seed may go on on another."""
+    CONTINUED = "waiting for its next device"
+    """The devices before are full and sealed; which one comes next is not named yet."""
     SEALED = "sealed"
     """The device is written, read back and signed: from here on only its order moves."""
     IN_VAULT = "in vault"
@@ -35,6 +43,13 @@ class SeedState(Enum):
 @dataclass(frozen=True, slots=True)
 class WriteDevice:
     """Write the device, or go on writing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameNext:
+    """The device before is full and sealed: somebody has to say on which one the seed goes on."""
+
+    message: str = NEXT_DEVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +85,11 @@ class GiveUp:
     reason: str
 
 
-Step = WriteDevice | NotYet | Wait | Import | BackUpOnline | GiveUp
+Step = WriteDevice | NameNext | NotYet | Wait | Import | BackUpOnline | GiveUp
 
-_UNWRITTEN: Final = frozenset({SeedState.PLANNED, SeedState.WRITING})
+_UNWRITTEN: Final = frozenset({SeedState.PLANNED, SeedState.WRITING, SeedState.FULL})
+UNSEALED: Final = _UNWRITTEN | {SeedState.CONTINUED}
+"""Until the last device is sealed: no manifest names what the seed holds."""
 SETTLED: Final = frozenset({SeedState.IN_VAULT, SeedState.PARTIAL, SeedState.ABANDONED, None})
 """What no stage of the order changes any more."""
 _COMING: Final = frozenset({Stage.DEVICE_ORDERED, Stage.DEVICE_PREPARED, Stage.DISPATCHED})
@@ -87,6 +104,7 @@ def _rows() -> Iterator[tuple[SeedState | None, Stage | None, Step]]:
         for state in _UNWRITTEN:
             yield state, stage, _unwritten(stage)
         yield SeedState.SEALED, stage, _sealed(stage)
+        yield SeedState.CONTINUED, stage, NameNext()
 
 
 def _unwritten(stage: Stage | None) -> Step:

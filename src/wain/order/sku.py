@@ -24,7 +24,7 @@ class Sku:
     """What it holds in all. May be below `limit_bytes`: a Data Box Disk takes 7 TB, not 7.2 (azure.md C2)."""
     max_files: int
     may_span: bool = False
-    """Whether one server's seed may lie on several devices of this kind. The seed says never."""
+    """Whether a seed that fills a device of this kind may go on on another. The seed (S22) says never."""
 
     def __post_init__(self) -> None:
         if not self.name or min(self.limit_bytes, self.usable_bytes, self.max_files) < 1:
@@ -53,6 +53,8 @@ def find_sku(name: str, custom: Mapping[str, Sku] = SKUS) -> Sku:
 
 def check_fits(sku: Sku, stored_bytes: int, files: int) -> None:
     """Return when one server's seed may go on one device of this kind.
+
+    Of a kind that may be spanned it goes on another device, whatever it takes.
 
     Raises:
         Refused: over the per-server limit, over what the device holds, or too many files for it.

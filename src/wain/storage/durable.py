@@ -150,6 +150,25 @@ def sync_file_system(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+_COPYING: Final = frozenset({0x9123683E, 0xCA451A4E, 0x2FC12FC1, 0x3434})
+"""btrfs, bcachefs, ZFS, NILFS2 (linux/magic.h, and their own headers)."""
+_STATFS_BYTES: Final = 512
+"""More than any `struct statfs`."""
+
+
+def copies_on_write(fd: int) -> bool:
+    """Return whether the file system of `fd` writes new blocks where a file is overwritten (Linux, fstatfs).
+
+    Raises `OSError`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if libc.fstatfs(fd, found) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return ctypes.c_long.from_buffer(found).value in _COPYING
+
+
 _SYNC_FILE_RANGE_WRITE: Final = 2
 
 

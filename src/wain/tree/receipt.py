@@ -29,6 +29,7 @@ class Receipt:
     seal_hash: bytes
     """BLAKE3 of the device's seal, 32 bytes: binds the receipt to one sealed device."""
     point: PointId
+    """The seed's recovery point; of one that goes on on another device, the hash of its empty manifest."""
     packs: int
     """How many packs the seed brought."""
     stored_bytes: int

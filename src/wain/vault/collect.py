@@ -1,9 +1,9 @@
 """Garbage collection in two steps (reliability.md 4.4): condemn what nobody needs, delete it on a later run.
 
-Needed is what a recovery point lists, what an announced seed lists, what a partly arrived seed brought (until a later
-point is complete), and what was asked for or put within the lease. A condemned pack stays readable, and is taken off
-the list when a recovery point or a seed needs it again; asking alone only keeps it while the asking job runs. Only
-the vault's clock counts.
+Needed is what a recovery point lists, what an announced seed lists, what a seed brought that arrived in part or goes on
+on another device (until a later point is complete), and what was asked for or put within the lease. A condemned pack
+stays readable, and is taken off the list when a recovery point or a seed needs it again; asking alone only keeps it
+while the asking job runs. Only the vault's clock counts.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from wain.base.errors import Refused, UserError
 from wain.base.ids import PackId, RegistrationId, SeedId
 from wain.base.moment import to_ns
 from wain.base.sizes import format_bytes
-from wain.device.seal import decode_seal
+from wain.device.seal import GOES_ON, decode_seal
 from wain.storage.sql import Connection
 from wain.vault import rows
 from wain.vault.adopting import adopt, stored_facts
@@ -131,9 +131,10 @@ def needed_packs(site: Site, rid: RegistrationId) -> Iterator[PackId]:
 
 def _pinning_seeds(site: Site, rid: RegistrationId) -> list[SeedId]:
     pinning = """
-        SELECT seed FROM seeds WHERE registration = :rid AND (state = :arriving OR state = :partly AND NOT EXISTS (
-            SELECT 1 FROM points WHERE points.registration = :rid AND points.state = :complete
-                AND points.received_at > seeds.deficits_at))
+        SELECT seed FROM seeds WHERE registration = :rid AND (state = :arriving
+            OR (state = :partly OR state = :whole AND manifest_hash = :goes_on) AND NOT EXISTS (
+                SELECT 1 FROM points WHERE points.registration = :rid AND points.state = :complete
+                    AND points.received_at > coalesce(seeds.received_at, seeds.deficits_at)))
         """
     with site.catalog.read() as connection:
         found = connection.column(
@@ -141,6 +142,8 @@ def _pinning_seeds(site: Site, rid: RegistrationId) -> list[SeedId]:
             rid=rid,
             arriving=SeedState.IN_TRANSIT.value,
             partly=SeedState.PARTIAL.value,
+            whole=SeedState.IN_VAULT.value,
+            goes_on=GOES_ON,
             complete=PointState.COMPLETE.value,
         )
     return [SeedId(seed) for seed in found]

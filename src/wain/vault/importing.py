@@ -19,7 +19,7 @@ from wain.keys import signing
 from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB
 from wain.pageblob.paged import decode_paged, paged_bytes
 from wain.storage.api import PageBlobs
-from wain.tree.manifest import check_signature, point_id
+from wain.tree.manifest import check_signature, decode_manifest, point_id
 from wain.tree.receipt import Receipt as ReceiptBody
 from wain.tree.receipt import encode_receipt
 from wain.vault import rows
@@ -106,10 +106,10 @@ def import_seed(site: Site, rid: RegistrationId, source: Source, progress: Progr
     with site.writing(adopt):
         adopt_one(site, rid, [])
         receipt = kept_receipt(site, rid, seal.seed)
-        if receipt is None and not deficits:
+        if receipt is None and not deficits and not seal.goes_on:
             point, deficits = _commit(site, seal, source)
-            if point is not None:
-                receipt = _write_receipt(site, seal, seal_hash(body), point)
+        if receipt is None and not deficits:
+            receipt = _write_receipt(site, seal, seal_hash(body), point)
         if receipt is None:
             _record_deficits(site, seal, deficits)
     here = find_point(site, rid, PointId(seal.manifest_hash))
@@ -236,13 +236,22 @@ def _commit(site: Site, seal: Seal, source: Source) -> tuple[RecoveryPoint | Non
         check_signature(body, seal.sign_key)
     except DataError as error:
         return None, [_deficit(PackId(seal.manifest_hash), error, "manifest: ")]
-    return commit_point(site, rid, body), []
+    absent = _absent(site, rid, body)
+    return (None, absent) if absent else (commit_point(site, rid, body), [])
 
 
-def _write_receipt(site: Site, seal: Seal, sealed: bytes, point: RecoveryPoint) -> Receipt:
-    rid = seal.registration
-    now = max(site.clock(), point.received_at)
-    body = encode_receipt(ReceiptBody(rid, seal.seed, sealed, point.id, len(seal.packs), seal.stored_bytes, now))
+def _absent(site: Site, rid: RegistrationId, manifest: bytes) -> list[Deficit]:
+    """Return the packs that an earlier device of the seed should have brought, and did not."""
+    with site.catalog.write() as connection:
+        fill_asked(connection, (ref.id for ref in decode_manifest(manifest).packs))
+        absent = rows.asked_absent(connection, rid)
+    return [Deficit(PackId(pack), "it was to come before, and is neither here nor on its way") for pack in absent]
+
+
+def _write_receipt(site: Site, seal: Seal, sealed: bytes, made: RecoveryPoint | None) -> Receipt:
+    rid, point = seal.registration, PointId(seal.manifest_hash)
+    now = site.clock() if made is None else max(site.clock(), made.received_at)
+    body = encode_receipt(ReceiptBody(rid, seal.seed, sealed, point, len(seal.packs), seal.stored_bytes, now))
     receipt = Receipt(body, site.signer.sign(signing.RECEIPT, body), site.signer.public)
     keep(site, receipt_name(rid, seal.seed), encode(receipt, site.signer))
     return decode(Receipt, site.objects.read(receipt_name(rid, seal.seed)))

@@ -20,12 +20,14 @@ ORDER = "order-1"
 
 @dataclass
 class Orders:
-    """The Data Box service: one order, whose stage a test sets."""
+    """The Data Box service: orders whose stage a test sets, for all or for one."""
 
     stage: Stage = Stage.DELIVERED
     names: tuple[str, ...] = (ORDER,)
     renamed: dict[str, str] = field(default_factory=dict)
     containers: list[str] = field(default_factory=list)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    skus: dict[str, str] = field(default_factory=dict)
 
     def orders(self) -> list[Order]:
         return [self.order(name) for name in self.names]
@@ -33,8 +35,10 @@ class Orders:
     def order(self, name: str) -> Order:
         if name not in self.names:
             raise Missing(f"order {name}")
-        history = (StageTime(self.stage, START),)
-        return Order(name, "DataBoxDisk", "seeds", AccountKind.STORAGE_V2, "sub", "region", None, history)
+        history = (StageTime(self.stages.get(name, self.stage), START),)
+        return Order(
+            name, self.skus.get(name, "DataBoxDisk"), "seeds", AccountKind.STORAGE_V2, "sub", "region", None, history
+        )
 
     def copied_to(self, name: str, container: str) -> str | None:
         return self.renamed.get(container, container) if container in self.containers else None

@@ -64,7 +64,7 @@ def test_a_second_run_before_it_ships_changes_nothing(road: Road) -> None:
     assert road.server.home.head().seq == head.seq + 1
 
 
-@pytest.mark.parametrize("lost", [(), ("seed.manifest",), ("head.json",), ("index",), ("trees",), ("seed.seal",)])
+@pytest.mark.parametrize("lost", [(), ("seed.manifest",), ("head.json",), ("index",), ("trees",), ("seed-*.seal",)])
 def test_a_crash_right_behind_the_seal(road: Road, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]) -> None:
     def die(*_: object) -> None:
         raise WriteFailed("here", "killed")
@@ -82,8 +82,8 @@ def test_a_crash_right_behind_the_seal(road: Road, monkeypatch: pytest.MonkeyPat
 
 def remove(road: Road, names: tuple[str, ...]) -> None:
     for name in names:
-        path = road.server.home.agent / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in road.server.home.agent.glob(name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize("name", ["save_head", "save_seed", "save_job"])
@@ -186,7 +186,7 @@ def test_a_lost_device_that_was_never_announced(road: Road) -> None:
     with pytest.raises(WriteFailed):
         road.backup(Faulty(road.server.vault, "announce_seed"))
     assert road.server.home.seed().state is SeedState.SEALED
-    (road.server.home.agent / "seed.seal").unlink()
+    remove(road, ("seed-*.seal",))
     road.orders.stage = Stage.ABORTED
     assert road.backup().state is JobState.COMPLETED
     check(road)

@@ -8,6 +8,7 @@ from wain.job.seeding import (
     BackUpOnline,
     GiveUp,
     Import,
+    NameNext,
     NotYet,
     SeedState,
     Wait,
@@ -21,17 +22,19 @@ STATES = [None, *SeedState]
 
 # One letter for each step, in the order of STAGES: not known, DeviceOrdered, DevicePrepared, Dispatched, Delivered,
 # PickedUp, AtAzureDC, DataCopy, Completed, CompletedWithWarnings, CompletedWithErrors, Cancelled, Aborted.
-# n not yet, w write, W wait, i import, o online, g give up.
+# n not yet, N name the next device, w write, W wait, i import, o online, g give up.
 EXPECTED = {
     None: "ooooooooooooo",
     SeedState.PLANNED: "nnnnwgggggggg",
     SeedState.WRITING: "nnnnwgggggggg",
+    SeedState.FULL: "nnnnwgggggggg",
+    SeedState.CONTINUED: "NNNNNNNNNNNNN",
     SeedState.SEALED: "WWWWWWWWiiigg",
     SeedState.IN_VAULT: "ooooooooooooo",
     SeedState.PARTIAL: "ooooooooooooo",
     SeedState.ABANDONED: "ooooooooooooo",
 }
-STEPS = {"n": NotYet, "w": WriteDevice, "W": Wait, "i": Import, "o": BackUpOnline, "g": GiveUp}
+STEPS = {"n": NotYet, "N": NameNext, "w": WriteDevice, "W": Wait, "i": Import, "o": BackUpOnline, "g": GiveUp}
 
 
 def test_the_expectations_cover_every_pair():
@@ -64,4 +67,5 @@ def test_nothing_is_given_up_for_an_unknown_order():
 
 
 def test_states_have_the_words_of_the_design():
-    assert [state.value for state in SeedState] == ["planned", "writing", "sealed", "in vault", "partial", "abandoned"]
+    words = "planned, writing, device full, waiting for its next device, sealed, in vault, partial, abandoned"
+    assert [state.value for state in SeedState] == words.split(", ")
