@@ -57,7 +57,7 @@ def test_a_draft_becomes_an_object_only_when_it_is_published(objects):
 
 def test_what_is_absent_is_missing(objects):
     assert objects.size("a/b") is None
-    for call in (objects.read, objects.set_aside, objects.evict):
+    for call in (objects.read, objects.set_aside, objects.uncached):
         with pytest.raises(Missing):
             call("a/b")
 
@@ -103,10 +103,15 @@ def test_set_aside_makes_room_and_keeps_the_damaged_out_of_sight(objects):
     assert list(objects.names("")) == ["packs/x"]
 
 
-def test_evict_changes_nothing(objects):
-    objects.create("a", b"abc")
-    objects.evict("a")
-    assert objects.read("a") == b"abc"
+def test_what_lies_beneath_the_caches_is_what_was_stored(objects):
+    body = bytes(range(256)) * 70_000
+    objects.create("a", body)
+    with objects.uncached("a") as stored:
+        assert stored.size == len(body)
+        assert b"".join(bytes(piece) for piece in stored.pieces(0, len(body))) == body
+        assert b"".join(bytes(piece) for piece in stored.pieces(5_000, 9_000_000)) == body[5_000:9_005_000]
+        with pytest.raises(Truncated):
+            list(stored.pieces(1, len(body)))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,6 @@ def test_evict_changes_nothing(objects):
 def test_odd_names_are_refused_everywhere(objects, name):
     with pytest.raises(Refused):
         objects.create(name, b"")
-    for call in (objects.read, objects.size, objects.delete, objects.set_aside, objects.evict):
+    for call in (objects.read, objects.size, objects.delete, objects.set_aside, objects.uncached):
         with pytest.raises(Refused):
             call(name)

@@ -52,8 +52,25 @@ class Objects(Protocol):
     def set_aside(self, name: str) -> None:
         """Rename a damaged object out of the way (never delete it), so that a good copy can be created."""
 
-    def evict(self, name: str) -> None:
-        """Drop cached copies, so that the next read comes from the medium."""
+    def uncached(self, name: str) -> "StoredObject":
+        """Open an object for reading from where it really lies, past every cache."""
+
+
+class StoredObject(Protocol):
+    """An object that is open for reading, past all caches. Use as a context manager. `size` in bytes."""
+
+    size: int
+
+    def pieces(self, offset: int, length: int) -> Iterator[memoryview]:
+        """Yield `length` bytes from `offset`. A piece is valid until the next one is asked for."""
+
+    def __enter__(self) -> Self:
+        """Return it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of it."""
 
 
 @dataclass(frozen=True, slots=True)

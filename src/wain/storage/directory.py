@@ -17,7 +17,6 @@ from wain.storage.buffers import mapped
 from wain.storage.durable import (
     TEMPORARY_PREFIX,
     directory,
-    evict,
     fsync_dir,
     make_dirs,
     read_exactly,
@@ -26,6 +25,7 @@ from wain.storage.durable import (
     writing,
 )
 from wain.storage.new_file import LARGE_BYTES, NewFile, write_new_at
+from wain.storage.uncached import UncachedFile
 
 SET_ASIDE: Final = "set-aside"
 """The top-level directory of objects that were renamed out of the way."""
@@ -195,14 +195,9 @@ class DirectoryObjects:
             fsync_dir(aside.parent)
             fsync_dir(path.parent)
 
-    def evict(self, name: str) -> None:
-        """Drop cached copies, so that the next read comes from the medium."""
-        with reading(name):
-            fd = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                evict(fd)
-            finally:
-                os.close(fd)
+    def uncached(self, name: str) -> UncachedFile:
+        """Open an object for reading from where it really lies, past every cache."""
+        return UncachedFile(self._path(name), name)
 
 
 class DirectoryDraft:

@@ -238,15 +238,6 @@ def read_exactly(fd: int, length: int, offset: int) -> bytes:
     return b"".join(pieces)
 
 
-def evict(fd: int) -> None:
-    """Drop the cached pages of a file, so that the next read comes from the medium. Raises `OSError`.
-
-    The fsync comes first because dirty pages are not dropped.
-    """
-    os.fsync(fd)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
 def make_dirs(path: str | Path, mode: int = 0o700) -> None:
     """Make a directory and the missing ones above it, each durable before anything is put into it.
 

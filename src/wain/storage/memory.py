@@ -87,10 +87,9 @@ class MemoryObjects:
             number += 1
         self._bodies[aside] = self._bodies.pop(name)
 
-    def evict(self, name: str) -> None:
-        """Check that the object is there: memory has nothing to drop."""
-        if self.size(name) is None:
-            raise Missing(name)
+    def uncached(self, name: str) -> "StoredBytes":
+        """Open an object: memory has no cache."""
+        return StoredBytes(name, bytearray(self.read(name)))
 
 
 class MemoryPageBlobs:
@@ -152,7 +151,7 @@ class MemoryPageBlobs:
 
 
 class StoredBytes:
-    """A blob that is open for reading (`wain.storage.api.StoredBlob`)."""
+    """An object or blob that is open for reading (`wain.storage.api.StoredObject`, `StoredBlob`)."""
 
     def __init__(self, where: str, body: bytearray) -> None:
         self.where = where
@@ -170,3 +169,7 @@ class StoredBytes:
         if offset + length > len(self._body):
             raise Truncated(self.where, want=offset + length, have=len(self._body))
         return bytes(self._body[offset : offset + length])
+
+    def pieces(self, offset: int, length: int) -> Iterator[memoryview]:
+        """Yield them all at once."""
+        yield memoryview(self.read(offset, length))

@@ -11,7 +11,6 @@ from wain.base.ids import PackId, RegistrationId
 from wain.base.moment import to_ns
 from wain.base.progress import Progress
 from wain.pack.slices import Slice
-from wain.pack.verify import finding
 from wain.vault.adopting import adopt, check_fact, stored_facts, stored_ids
 from wain.vault.catalog import scrubs
 from wain.vault.columns import CatalogDamaged
@@ -19,7 +18,6 @@ from wain.vault.comparing import CURE, difference
 from wain.vault.key import KEY_FILE, KeyDamaged, check_key
 from wain.vault.losing import give_up
 from wain.vault.objects import Kind, pack_name, packs_prefix, parse_fact, parse_pack, point_name, registration_name
-from wain.vault.reading import read_ahead
 from wain.vault.rebuild import CATALOG_FILE
 from wain.vault.records import LossReason, Registered, decode
 from wain.vault.site import Site
@@ -212,7 +210,8 @@ class Check:
     def _packs(self, rid: RegistrationId) -> None:
         for page in self._pages(rid):
             good: list[PackId] = []
-            for (pack, size), error in self._judged(rid, page):
+            for pack, size in page:
+                error = self._wrong(rid, pack)
                 if error is None:
                     good.append(pack)
                 else:
@@ -232,20 +231,6 @@ class Check:
                 return
             last = found[-1].pack
             yield [(PackId(pack), size) for pack, size in found if self._part.holds(PackId(pack))]
-
-    def _judged(
-        self, rid: RegistrationId, page: list[tuple[PackId, int]]
-    ) -> Iterator[tuple[tuple[PackId, int], DataError | None]]:
-        """Yield what is wrong with each pack. The next one is read while this one is hashed."""
-
-        def read(row: tuple[PackId, int]) -> bytes | DataError:
-            try:
-                return self._site.read_stored(rid, row[0])
-            except DataError as error:
-                return error
-
-        for row, body in read_ahead(page, read):
-            yield row, body if isinstance(body, DataError) else finding(row[0], body)
 
     def _wrong(self, rid: RegistrationId, pack: PackId) -> DataError | None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from wain.base.errors import Missing, Refused, Truncated
 from wain.base.ids import PackId, PointId, RegistrationId
 from wain.pack.format import FOOTER_BYTES, MAX_PACK_BYTES
-from wain.pack.verify import verify_pack
+from wain.pack.verify import LeafVerifier, pack_words
 from wain.storage.api import Objects
 from wain.tree.manifest import Manifest, decode_manifest
 from wain.vault import rows
@@ -119,21 +119,15 @@ class Site:
         Raises:
             DataError: missing or damaged; names the leaf.
         """
-        stored = self.read_stored(rid, pack)
-        verify_pack(stored, pack)
-        return len(stored)
-
-    def read_stored(self, rid: RegistrationId, pack: PackId) -> bytes:
-        """Read a pack from the medium, past every cache.
-
-        Raises:
-            DataError: missing, unreadable, or larger than a pack may be.
-        """
-        name = pack_name(rid, pack)
-        size = self.objects.size(name)
-        if size is None:
-            raise Missing(f"pack {pack.hex()}")
-        if size > MAX_STORED_BYTES:
-            raise Truncated(f"pack {pack.hex()}", want=MAX_STORED_BYTES, have=size)
-        self.objects.evict(name)
-        return self.objects.read(name)
+        try:
+            stored = self.objects.uncached(pack_name(rid, pack))
+        except Missing:
+            raise Missing(pack_words(pack)) from None
+        with stored:
+            if stored.size > MAX_STORED_BYTES:
+                raise Truncated(pack_words(pack), want=MAX_STORED_BYTES, have=stored.size)
+            verifier = LeafVerifier(pack, stored.size)
+            for piece in stored.pieces(0, stored.size):
+                verifier.feed(piece)
+            verifier.finish()
+            return stored.size

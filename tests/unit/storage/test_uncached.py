@@ -1,4 +1,5 @@
 import os
+import threading
 
 import pytest
 
@@ -64,3 +65,22 @@ def test_small_files_have_a_cap(tmp_path):
     assert read_uncached(tmp_path / "a", "a", 100) == b"x" * 100
     with pytest.raises(TooLarge):
         read_uncached(tmp_path / "a", "a", 99)
+
+
+def test_the_next_pieces_are_read_while_one_is_used(tmp_path, way, monkeypatch):
+    body = body_of(5 * 16384)
+    (tmp_path / "f").write_bytes(body)
+    third, begun, inner = threading.Event(), [], UncachedFile._fill
+
+    def fill(self, view, offset):
+        begun.append(offset)
+        if len(begun) == 3:
+            third.set()
+        inner(self, view, offset)
+
+    monkeypatch.setattr(UncachedFile, "_fill", fill)
+    with UncachedFile(tmp_path / "f", "f") as file:
+        pieces = file.pieces(0, file.size)
+        first = bytes(next(pieces))
+        assert third.wait(20), "nothing is read while the first piece is used"
+        assert first + b"".join(bytes(piece) for piece in pieces) == body

@@ -25,7 +25,7 @@ from wain.pageblob.layout import Layout
 from wain.pageblob.names import MANIFEST_BLOB, SEAL_BLOB, container_name, packs_blob, parity_blob
 from wain.pageblob.paged import encode_paged
 from wain.pageblob.parity import Strength
-from wain.storage.memory import MemoryDraft, MemoryObjects, MemoryPageBlobs
+from wain.storage.memory import MemoryDraft, MemoryObjects, MemoryPageBlobs, StoredBytes
 from wain.tree.manifest import Manifest, PackRef, point_id, sign_manifest
 from wain.vault.catalog import FACT_TABLES
 from wain.vault.service import Vault
@@ -188,8 +188,8 @@ class Failing:
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         return bytes(self._call("read", name, offset, length))  # type: ignore[call-overload]
 
-    def evict(self, name: str) -> None:
-        self._call("evict", name)
+    def uncached(self, name: str) -> StoredBytes:
+        return self._call("uncached", name)
 
     def size(self, name: str) -> int | None:
         return self._inner.size(name)

@@ -11,7 +11,6 @@ import pytest
 from unit.vault.ground import commit, put_pack
 from wain.base.errors import DataError, Refused, WriteFailed
 from wain.pack.slices import Slice
-from wain.pack.verify import finding
 from wain.policy.retention import Retention
 from wain.vault.catalog import Catalog, packs
 from wain.vault.checking import FindingKind
@@ -240,26 +239,3 @@ def test_what_reading_raises_comes_out():
     stream = read_ahead(range(9), read)
     assert [next(stream)[0], next(stream)[0]] == [0, 1]
     stream.close()
-
-
-def test_a_verification_reads_the_next_pack_while_it_hashes_one(ground, monkeypatch):
-    vault, server = ground.enrolled(), ground.server
-    commit(vault, server, server.packs(3))
-    begun, third, inner = [], threading.Event(), ground.objects.read
-
-    def read(name, offset=0, length=None):
-        if name.startswith("packs/"):
-            begun.append(name)
-            if len(begun) == 3:
-                third.set()
-        return inner(name, offset, length)
-
-    def judged(pack, stored):
-        if len(begun) < 3:
-            assert third.wait(20) or len(begun) > 1, "nothing is read while this pack is judged"
-        return finding(pack, stored)
-
-    monkeypatch.setattr(ground.objects, "read", read)
-    monkeypatch.setattr("wain.vault.checking.finding", judged)
-    assert vault.verify().findings == ()
-    assert len(begun) == 3
